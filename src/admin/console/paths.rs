@@ -1,0 +1,28 @@
+//! Where the pages about a project's connections are.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// All that means something in a path.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+fn encoded(text: &str) -> impl std::fmt::Display + '_ {
+    utf8_percent_encode(text, ENCODED)
+}
+
+pub(super) fn marketplace(project: &str) -> String {
+    format!("/projects/{}/integrations", encoded(project))
+}
+
+pub(super) fn connect(project: &str) -> String {
+    format!("/projects/{}/integrations/webhooks/connect", encoded(project))
+}
+
+/// The configured integrations.
+pub(super) fn list(project: &str) -> String {
+    format!("/projects/{}/integrations/configured", encoded(project))
+}
+
+/// The settings of a connection; its other pages lie below.
+pub(super) fn connection(project: &str, id: &str) -> String {
+    format!("/projects/{}/connections/{}", encoded(project), encoded(id))
+}
