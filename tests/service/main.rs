@@ -1,0 +1,24 @@
+//! The service as its users meet it: the built program against a real Apache Kafka and a real TLS receiver.
+
+#![allow(missing_docs, unreachable_pub, missing_debug_implementations, reason = "it has no users")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+
+mod admin;
+mod attempts;
+mod canary;
+mod commits;
+mod console;
+mod dead_letters;
+mod insight;
+mod isolation;
+mod observe;
+mod outage;
+mod pipeline;
+mod rebalance;
+mod restart;
+mod retry;
+mod rights;
+mod rolling;
+mod secrets;
+mod setup;
+mod support;
