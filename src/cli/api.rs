@@ -130,27 +130,43 @@ impl Client {
         self.answer(request)
     }
 
-    /// Hands an answer that may go on for long to `take`, as it comes.
+    /// Asks for something whose answer may go on for long, and hands it to `take` as it comes.
     ///
     /// # Errors
     /// As [`Client::send`], and those of `take`.
-    pub fn copy(
+    pub fn download(
         &self,
-        method: Method,
         path: &[&str],
         query: &[(&str, &str)],
-        body: Option<&Value>,
-        mut take: impl FnMut(&[u8]) -> Result<(), CliError>,
+        take: impl FnMut(&[u8]) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
         let mut url = self.url(path)?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut request = self.http.request(method, url).timeout(LONG_ANSWER_TIME);
-        if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
-        }
-        let request = request.bearer_auth(self.token.expose_secret());
+        self.copy(self.http.request(Method::GET, url), take)
+    }
+
+    /// Begins something that may go on for long, and hands what is said of it to `take` as it comes.
+    ///
+    /// # Errors
+    /// As [`Client::send`], and those of `take`.
+    pub fn follow(
+        &self,
+        path: &[&str],
+        body: &Value,
+        take: impl FnMut(&[u8]) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let request = self.http.request(Method::POST, self.url(path)?);
+        self.copy(request.header(CONTENT_TYPE, "application/json").body(body.to_string()), take)
+    }
+
+    fn copy(
+        &self,
+        request: RequestBuilder,
+        mut take: impl FnMut(&[u8]) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let request = request.timeout(LONG_ANSWER_TIME).bearer_auth(self.token.expose_secret());
         self.runtime.block_on(async {
             let mut answer = request.send().await.map_err(|error| self.unreachable(&error))?;
             let status = answer.status();

@@ -6,7 +6,6 @@
 use std::io::{self, IsTerminal as _, Write};
 
 use clap::Subcommand;
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::api::{ApiArgs, Client};
@@ -151,9 +150,7 @@ pub fn run(args: &Args, context: &Context) -> Result<(), CliError> {
             let path = ["projects", &args.of.project, "dead-letters", "export"];
             let mut out = io::stdout().lock();
             let client = args.of.api.client()?;
-            client.copy(Method::GET, &path, &args.filter.pairs(), None, |part| {
-                Ok(out.write_all(part)?)
-            })
+            client.download(&path, &args.filter.pairs(), |part| Ok(out.write_all(part)?))
         }
     }
 }
@@ -237,7 +234,7 @@ fn follow(client: &Client, project: &str, body: &Value) -> Result<Value, CliErro
     let path = ["projects", project, "dead-letters", "redrive"];
     let (mut rest, mut last) = (Vec::new(), Value::Null);
     let is_watched = io::stderr().is_terminal();
-    client.copy(Method::POST, &path, &[], Some(body), |part| {
+    client.follow(&path, body, |part| {
         rest.extend_from_slice(part);
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             let line: Vec<u8> = rest.drain(..=end).collect();

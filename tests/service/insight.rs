@@ -65,7 +65,7 @@ fn attempts_health_and_the_pipeline_are_answered() {
     assert_eq!(newest["next"], json!({"step": "dead_letter", "reason": "exhausted"}));
     let id = newest["id"].as_str().unwrap();
     let shown = api.get(&format!("{}/attempts/{id}", one("down"))).expect(200).json();
-    assert_eq!(shown["request"]["body"].as_str().is_some(), true);
+    assert!(shown["request"]["body"].as_str().is_some());
     api.get(&format!("{}/attempts/{id}", one("good"))).expect(404);
     api.get(&format!("{}/attempts?outcome=late", one("down"))).expect(400);
     let rest = format!("{failed}&limit=3");

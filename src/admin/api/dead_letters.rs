@@ -152,7 +152,7 @@ pub(super) async fn redrive(
     let kind = [(header::CONTENT_TYPE, NDJSON)];
     if is_dry {
         let report = letters.dry_run(&order);
-        return Ok((kind, line(RedriveLine { report, error: None })).into_response());
+        return Ok((kind, line(&RedriveLine { report, error: None })).into_response());
     }
     info!(who = caller.token.author(), project, "dead letters are redriven");
     Ok((kind, Body::from_stream(lines(letters, order))).into_response())
@@ -175,19 +175,19 @@ fn lines(
                     Ok(report) => RedriveLine { report, error: None },
                     Err(error) => RedriveLine { report: last, error: Some(error.to_string()) },
                 };
-                Some((Ok(line(said)), None))
+                Some((Ok(line(&said)), None))
             }
             Ok(()) = watched.changed() => {
                 let report = RedriveReport { is_done: false, ..watched.borrow_and_update().clone() };
-                Some((Ok(line(RedriveLine { report, error: None })), Some((run, watched))))
+                Some((Ok(line(&RedriveLine { report, error: None })), Some((run, watched))))
             }
         }
     })
 }
 
-fn line(said: RedriveLine) -> Bytes {
+fn line(said: &RedriveLine) -> Bytes {
     // Numbers and one text: there is nothing that serde could refuse.
-    let mut line = serde_json::to_vec(&said).unwrap_or_default();
+    let mut line = serde_json::to_vec(said).unwrap_or_default();
     line.push(b'\n');
     Bytes::from(line)
 }
