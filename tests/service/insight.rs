@@ -162,7 +162,7 @@ fn a_viewer_sees_no_payload_and_puts_nothing_back() {
         .unwrap();
     let looks = String::from_utf8(made.stdout).unwrap().trim().to_owned();
     assert!(fs::exists(&tokens).unwrap());
-    let stage = stage.with(&format!("{ADMIN}tokens_file = {tokens:?}\n"));
+    let stage = stage.with(&format!("tokens_file = {tokens:?}\n"));
     let service = stage.serve();
     let api = Api::with_token(service.admin(), &looks);
     stage.produce(0..1);

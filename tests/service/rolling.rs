@@ -42,14 +42,24 @@ fn load(stage: &Stage, stop: &AtomicBool, sent: &AtomicU64) {
 
 /// Waits until the group rests: every instance owns events and tiers, and together they own all.
 fn at_rest(services: &[Option<Service>]) {
-    let owned = |source: &str| -> f64 {
+    let is_shared = |source: &str, partitions: f64| {
         let label = format!("source=\"{source}\"");
         let of = |service: &Service| service.metric("barnabas_kafka_assigned_partitions", &label);
-        services.iter().flatten().map(of).sum()
+        let owned: Vec<f64> = services.iter().flatten().map(of).collect();
+        owned.iter().all(|&owned| owned > 0.0) && owned.iter().sum::<f64>() == partitions
     };
     eventually("the group rests", || {
-        (owned("events") == 4.0 && owned("retries") == 12.0).then_some(())
+        (is_shared("events", 4.0) && is_shared("retries", 12.0)).then_some(())
     });
+}
+
+/// Ends the load, also where the test fails: its thread is waited for.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn roll(stage: &Stage) {
@@ -60,6 +70,7 @@ fn roll(stage: &Stage) {
     let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         scope.spawn(|| load(stage, &stop, &sent));
+        let _stop = StopOnDrop(&stop);
         for number in 0..INSTANCES {
             // There is work under way whenever one stops.
             let before = stage.receiver.counts("/all").delivered;
@@ -74,7 +85,6 @@ fn roll(stage: &Stage) {
             assert_eq!(changes(&services), quiet, "the others kept what they had");
             services[number] = again;
         }
-        stop.store(true, Ordering::Relaxed);
     });
     let sent = sent.into_inner();
     eventually("every event has arrived", || {

@@ -28,7 +28,7 @@ pub struct Service {
 impl Service {
     /// Starts an instance and waits until its telemetry answers.
     pub fn start(config: &Path, log: PathBuf, environment: &[(&str, &str)]) -> Self {
-        let child = Command::new(PROGRAM)
+        let mut child = Command::new(PROGRAM)
             .args(["serve", "--config"])
             .arg(config)
             .envs(environment.iter().copied())
@@ -36,8 +36,11 @@ impl Service {
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let telemetry =
-            eventually("telemetry is served", || address_in(&log, "telemetry is served"));
+        let telemetry = eventually("telemetry is served", || {
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "{ended:?}: {}", fs::read_to_string(&log).unwrap());
+            address_in(&log, "telemetry is served")
+        });
         Self { child, log, telemetry }
     }
 
