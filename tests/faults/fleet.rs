@@ -17,8 +17,6 @@ use crate::observation::{Millis, now};
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// A stop takes as long as the grace, and the last commits and the leave behind it.
 const STOP: Duration = Duration::from_secs(90);
-/// What librdkafka logs before it crashes, see [`Instance::died_in_librdkafka`].
-const LEADERLESS: &str = "METADATAUPDATE";
 const LOOK: Duration = Duration::from_millis(50);
 
 /// One running instance. Killed when it is dropped.
@@ -89,7 +87,9 @@ impl Fleet {
                 continue;
             }
             if instance.has_ended() {
-                return Err(format!("instance {place} ended:\n{}", instance.last_words()));
+                let status = instance.child.try_wait().ok().flatten();
+                let words = instance.last_words();
+                return Err(format!("instance {place} ended ({status:?}):\n{words}"));
             }
             if Instant::now() > end {
                 return Err(format!("instance {place} is not ready:\n{}", instance.last_words()));
@@ -168,15 +168,14 @@ impl Instance {
         self.child.try_wait().is_ok_and(|status| status.is_some())
     }
 
-    /// Librdkafka 2.12 reads beyond its memory when a broker that comes back names no leader (its issue 5280). Nothing
-    /// of ours can keep it from that; what is open is repeated, as after a kill.
+    /// Librdkafka 2.12 reads beyond its memory when a broker that comes back names no leader (its issue 5280), and says
+    /// nothing before. Nothing of ours can keep it from that, and no code of ours can do the same, because it forbids
+    /// `unsafe`; what is open is repeated, as after a kill.
     fn died_in_librdkafka(&mut self) -> bool {
         let status = self.child.try_wait().ok().flatten();
         let signal = status.and_then(|status| status.signal());
         let by_memory = [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGABRT];
-        by_memory.iter().any(|by| signal == Some(*by as i32))
-            && self.log().contains(LEADERLESS)
-            && !self.log().contains("panicked at")
+        by_memory.iter().any(|by| signal == Some(*by as i32)) && !self.log().contains("panicked at")
     }
 
     /// What `/readyz` says; `None` while it cannot be asked.
