@@ -46,6 +46,9 @@ pub(super) fn check(config: &Config, given: &[Setting]) -> Vec<Fault> {
         faults.push(Fault::new("admin.listen", what).mend(mend));
     }
     keyring(config, &mut faults);
+    if let Some((what, mend)) = config.shutdown.fault() {
+        faults.push(Fault::new("shutdown.kill_after_seconds", what).mend(mend));
+    }
     for fault in config.telemetry.faults() {
         let mend = "write keys such as \"4172/crm\"";
         faults.push(Fault::new("telemetry.connections", fault).mend(mend));

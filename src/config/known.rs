@@ -14,7 +14,7 @@ use super::nearest::nearest;
 use super::shown::{self, shown};
 
 /// The whole numbers, with the least and the most that each may be.
-const RANGES: [(&str, i64, i64); 15] = [
+const RANGES: [(&str, i64, i64); 16] = [
     ("attempts.success_every", 1, 100_000),
     ("delivery.burst", 1, 10_000),
     ("delivery.max_in_flight", 1, 500),
@@ -29,6 +29,7 @@ const RANGES: [(&str, i64, i64); 15] = [
     // Below what the producer may send: kafka::client's message.max.bytes.
     ("payload.max_event_bytes", 1_024, 8_000_000),
     ("shutdown.grace_seconds", 0, 3_600),
+    ("shutdown.kill_after_seconds", 0, 7_200),
     ("topics.min_events_retention_hours", 0, 100_000),
     // -1 is the broker's default; 0 is refused with the section's other faults.
     ("topics.replication_factor", -1, 32_767),

@@ -8,9 +8,6 @@ use serde_yaml_ng::Value;
 
 use crate::{deploy, read};
 
-/// What the service may take after its grace for the last commits, the tiers' records and the leave, and a margin.
-const AFTER_THE_GRACE_SECS: u64 = 35;
-
 fn yaml(path: &str) -> Value {
     serde_yaml_ng::from_str(&read(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
@@ -30,28 +27,43 @@ fn container() -> Value {
     stateful_set()["spec"]["template"]["spec"]["containers"][0].clone()
 }
 
+/// What `check-config` says of the manifests' configuration with a further setting.
+fn check_config(further: (&str, &str)) -> (Option<i32>, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_barnabas"))
+        .args(["check-config", "--offline", "--config"])
+        .arg(deploy("kubernetes/base/barnabas.toml"))
+        .env(further.0, further.1)
+        .output()
+        .unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// The configuration says when it is killed, and by the next test that is enough.
 #[test]
-fn the_pod_has_time_to_stop_in_order() {
+fn the_configuration_knows_when_it_is_killed() {
     let config: toml::Table = toml::from_str(&read("kubernetes/base/barnabas.toml")).unwrap();
-    let grace = config["shutdown"]["grace_seconds"].as_integer().unwrap();
     let pod = &stateful_set()["spec"]["template"]["spec"];
-    let killed_after = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
-    assert!(killed_after >= u64::try_from(grace).unwrap() + AFTER_THE_GRACE_SECS);
-    let compose = yaml("compose.yaml");
-    assert_eq!(compose["services"]["barnabas"]["stop_grace_period"], "60s");
+    assert_eq!(
+        config["shutdown"]["kill_after_seconds"].as_integer(),
+        pod["terminationGracePeriodSeconds"].as_i64()
+    );
+    let service = &yaml("compose.yaml")["services"]["barnabas"];
+    let seconds = service["environment"]["BARNABAS_SHUTDOWN__KILL_AFTER_SECONDS"].as_u64().unwrap();
+    assert_eq!(service["stop_grace_period"], format!("{seconds}s"));
+}
+
+#[test]
+fn a_grace_that_outlasts_the_pod_is_refused() {
+    let (code, report) = check_config(("BARNABAS_SHUTDOWN__GRACE_SECONDS", "26"));
+    assert_eq!(code, Some(78), "{report}");
+    assert!(report.contains("shutdown.kill_after_seconds"), "{report}");
+    assert!(report.contains("let it be killed after 61 s"), "{report}");
 }
 
 #[test]
 fn the_configuration_is_one_that_check_config_accepts() {
-    let program = env!("CARGO_BIN_EXE_barnabas");
-    let file = deploy("kubernetes/base/barnabas.toml");
-    let output = std::process::Command::new(program)
-        .args(["check-config", "--offline", "--config"])
-        .arg(file)
-        .env("BARNABAS_KAFKA__GROUP_INSTANCE_ID", "barnabas-0")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (code, report) = check_config(("BARNABAS_KAFKA__GROUP_INSTANCE_ID", "barnabas-0"));
+    assert_eq!(code, Some(0), "{report}");
 }
 
 #[test]
