@@ -7,9 +7,9 @@ use std::time::Duration;
 use barnabas::demo::receiver::Behaviour;
 use serde_json::json;
 
-use crate::support::eventually;
 use crate::support::service::Service;
 use crate::support::stage::Stage;
+use crate::support::{PATIENCE, eventually};
 
 const INSTANCES: usize = 3;
 /// Events that are not delivered yet, at most: enough to have work under way in every partition.
@@ -115,4 +115,31 @@ fn with_the_new_group_protocol_a_rolling_restart_moves_nothing_either() {
     let settings = "[kafka.properties]\n\"group.protocol\" = \"consumer\"\n";
     let Some(stage) = Stage::new("rolling848", settings) else { return };
     roll(&stage);
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_and_what_was_under_way_is_repeated() {
+    let Some(stage) = Stage::new("twice", "") else { return };
+    stage.connect("slow", json!({"delivery": {"timeout_seconds": 30}}));
+    // Longer than the test: only the second signal can end it.
+    stage.receiver.set_behaviour("/slow", Behaviour::slow(PATIENCE));
+    let service = stage.serve();
+    stage.produce(0..1);
+    eventually("an attempt is under way", || {
+        (service.metric("barnabas_in_flight", "") == 1.0).then_some(())
+    });
+    service.ask_to_stop();
+    eventually("it stops in order", || service.log().contains("stopping in order").then_some(()));
+    service.ask_to_stop();
+    let told = std::time::Instant::now();
+    let log = stage.folder().join("serve-0.log");
+    assert_eq!(service.end().code(), Some(143), "{}", std::fs::read_to_string(&log).unwrap());
+    assert!(told.elapsed() < Duration::from_secs(10), "the grace is 25 s");
+    stage.receiver.set_behaviour("/slow", Behaviour::Healthy);
+    let service = stage.serve();
+    eventually("it was repeated", || {
+        let delivered = service.metric("barnabas_deliveries_total", "\"delivered\"");
+        (delivered == 1.0).then_some(())
+    });
+    service.stop();
 }

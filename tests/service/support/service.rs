@@ -115,6 +115,16 @@ impl Service {
         status
     }
 
+    /// Asks it to stop in order, and does not wait.
+    pub fn ask_to_stop(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn end(mut self) -> ExitStatus {
+        within(STOP_TIME, "the service has ended", || self.ended())
+    }
+
     /// Kills it as a crash would.
     pub fn crash(mut self) {
         self.signal(Signal::SIGKILL);
