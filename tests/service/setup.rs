@@ -85,3 +85,56 @@ fn topics_that_could_lose_data_are_refused() {
     assert!(stage.run(&["topics", "create"]).status.success());
     assert!(stage.run(&["topics", "plan"]).status.success());
 }
+
+/// What is refused: the topic, what is wrong with it, and how it is mended.
+const REFUSALS: [(&str, &str, &str); 7] = [
+    ("actions", "retention.ms is 3600000 (1h), wants at least 259200000 (72h)", "kafka-configs.sh"),
+    ("actions", "cleanup.policy is compact, wants delete", "kafka-configs.sh"),
+    ("connections", "cleanup.policy is delete, wants compact", "run `barnabas topics create`"),
+    ("states", "missing", "run `barnabas topics create`"),
+    ("retry.300ms", "retention.ms is 60000 (1m)", "run `barnabas topics create`"),
+    ("retry.700ms", "retention.bytes is 1000, wants -1", "run `barnabas topics create`"),
+    ("dead-letters", "missing", "run `barnabas topics create`"),
+];
+
+/// The commands that a report names for the owners of the events topic.
+fn commands(report: &str) -> Vec<Vec<&str>> {
+    let quoted = report.split('`').skip(1).step_by(2);
+    let commands = quoted.filter_map(|text| text.strip_prefix("kafka-configs.sh "));
+    commands.map(|rest| rest.split(' ').collect()).collect()
+}
+
+#[test]
+fn every_refusal_says_how_to_mend_it_and_then_the_service_starts() {
+    let Some(stage) = Stage::new("refused", "") else { return };
+    let ours = |name: &str| format!("{}.{name}", stage.name);
+    let bad_events = [("retention.ms", "3600000"), ("cleanup.policy", "compact")];
+    stage.set_topic(&stage.events(), &bad_events);
+    stage.set_topic(&ours("connections"), &[("cleanup.policy", "delete")]);
+    stage.set_topic(&ours("retry.300ms"), &[("retention.ms", "60000")]);
+    stage.set_topic(&ours("retry.700ms"), &[("retention.bytes", "1000")]);
+    stage.delete_topic("states");
+    stage.delete_topic("dead-letters");
+    let output = stage.run(&["serve"]);
+    let report = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{report}");
+    for (topic, what, mend) in REFUSALS {
+        let topic = if topic == "actions" { stage.events() } else { ours(topic) };
+        let is_it = |line: &&str| line.trim_start().starts_with(&format!("{topic}: {what}"));
+        let line = report.lines().find(is_it);
+        let line = line.unwrap_or_else(|| panic!("{topic}: {what} is missing in:\n{report}"));
+        assert!(line.contains(mend), "{line}");
+    }
+    assert_eq!(report.lines().filter(|line| line.starts_with("  ")).count(), REFUSALS.len());
+    // What it says is what helps.
+    let tool = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kafka/tool");
+    let commands = commands(&report);
+    assert_eq!(commands.len(), 2, "{report}");
+    for arguments in commands {
+        let mut command = Command::new(&tool);
+        command.args(["configs", "--bootstrap-server", &stage.bootstrap]).args(arguments);
+        assert!(command.output().unwrap().status.success());
+    }
+    assert!(stage.run(&["topics", "create"]).status.success());
+    stage.serve().stop();
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use barnabas::demo::receiver::{Authority, Behaviour, Keep, Receiver};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use serde_json::{Value, json};
@@ -189,6 +189,18 @@ impl Stage {
         self.flush();
     }
 
+    /// Produces one event whose record has these headers.
+    pub fn produce_with(&self, id: u64, headers: &[(&str, &str)]) {
+        let value = event(id).to_string();
+        let owned = headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+            headers.insert(rdkafka::message::Header { key, value: Some(*value) })
+        });
+        let topic = self.events();
+        let record = BaseRecord::<str, [u8]>::to(&topic).payload(value.as_bytes()).headers(owned);
+        self.producer.send(record).map_err(|(error, _)| error).unwrap();
+        self.flush();
+    }
+
     /// Produces one event without waiting for the broker.
     pub fn send(&self, id: u64) {
         self.write(&self.events(), None, Some(event(id).to_string().as_bytes()));
@@ -230,6 +242,17 @@ impl Stage {
             let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(10)).unwrap();
             metadata.topics().iter().all(|one| one.name() != topic).then_some(())
         });
+    }
+
+    /// Gives a topic these settings and no others.
+    pub fn set_topic(&self, topic: &str, settings: &[(&str, &str)]) {
+        let admin: AdminClient<_> =
+            ClientConfig::new().set("bootstrap.servers", &self.bootstrap).create().unwrap();
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        let change = settings.iter().fold(change, |change, (key, value)| change.set(key, value));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let altered = runtime.block_on(admin.alter_configs([&change], &AdminOptions::new()));
+        altered.unwrap().remove(0).unwrap();
     }
 
     pub fn attempts(&self) -> Log {
