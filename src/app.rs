@@ -9,30 +9,31 @@
 
 mod addresses;
 mod admin;
+mod error;
 mod part;
 mod wiring;
 
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rdkafka::error::KafkaError;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+pub use self::error::AppError;
+
 use self::part::{End, Part};
 use crate::admin::read_models::ReadModels;
-use crate::admin::tokens::{Tokens, TokensError};
+use crate::admin::tokens::Tokens;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::driver::{self, Driver};
 use crate::engine::address::AddressRule;
 use crate::engine::catalog::{Catalog, CatalogError};
-use crate::engine::retry::{RetryConfigError, RetryPolicy};
+use crate::engine::retry::RetryPolicy;
 use crate::engine::table::ConnectionTable;
 use crate::kafka::connections::Progress;
 use crate::kafka::consumer::{self, GroupShare, Settlements};
@@ -40,10 +41,10 @@ use crate::kafka::producer::Producer;
 use crate::kafka::topics::{Ready, TopicNames, Topics, TopicsError};
 use crate::metrics::Metrics;
 use crate::secrets::KeyringFollower;
-use crate::secrets::file::KeyringError;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{self, Status};
-use crate::webhook::{self, WebhookError};
+use crate::traces::Traces;
+use crate::webhook;
 
 /// Pauses between questions to a broker that does not answer.
 const BROKER_PAUSE: Duration = Duration::from_secs(2);
@@ -55,62 +56,6 @@ const PARTS: usize = 5;
 const STOP_MARGIN: Duration = Duration::from_secs(30);
 /// How long the producer may take for what is left in its queue.
 const FLUSH_TIME: Duration = Duration::from_secs(5);
-
-/// Why the service cannot start or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum AppError {
-    /// The topics are not there, or could lose data, or cannot be looked at.
-    #[error(transparent)]
-    Topics(#[from] TopicsError),
-    /// Librdkafka refused a client.
-    #[error("the Kafka client cannot start: {0}")]
-    Kafka(#[from] KafkaError),
-    /// The address for telemetry cannot be listened on.
-    #[error("telemetry.listen = {address}: {source}; is it in use?")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The address for the admin API cannot be listened on.
-    #[error("admin.listen = {address}: {source}; is it in use? (empty: it is not served)")]
-    ListenAdmin {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The tokens cannot be used.
-    #[error("admin.tokens_file: {0}")]
-    Tokens(#[from] TokensError),
-    /// The retry schedule cannot be used.
-    #[error("the retry schedule: {0}")]
-    Retry(#[from] RetryConfigError),
-    /// The catalog cannot be used.
-    #[error("the catalog: {0}")]
-    Catalog(String),
-    /// The keyring cannot be used.
-    #[error("secrets.keyring_file: {0}")]
-    Keyring(#[from] KeyringError),
-    /// The TLS settings cannot be used.
-    #[error(transparent)]
-    Webhook(#[from] WebhookError),
-    /// A thread or a runtime cannot be started.
-    #[error("a thread cannot be started: {0}")]
-    Thread(#[from] std::io::Error),
-    /// The metrics could not be registered.
-    #[error("the metrics cannot be registered: {0}")]
-    Metrics(#[from] prometheus::Error),
-    /// A part ended unasked.
-    #[error("{part} ended: {reason}")]
-    Ended {
-        /// Which.
-        part: &'static str,
-        /// Why.
-        reason: String,
-    },
-}
 
 /// Whether the topics have to be looked at.
 #[derive(Debug)]
@@ -136,6 +81,7 @@ struct Service {
     shutdown: Shutdown,
     clock: Clock,
     metrics: Arc<Metrics>,
+    traces: Traces,
     names: Arc<TopicNames>,
     retry: RetryPolicy,
     catalog: Arc<Catalog>,
@@ -185,11 +131,13 @@ impl App {
             Some(_) => config.admin.tokens().map(|(tokens, text)| (Some(tokens), text))?,
             None => (None, None),
         };
+        let traces = Traces::start(&config.traces, &metrics.spans_dropped_total)?;
         let service = Service {
             config,
             check,
             shutdown,
             clock,
+            traces,
             metrics,
             names,
             retry,
@@ -274,6 +222,7 @@ impl Service {
         if let Some(admin) = admin {
             admin.abort();
         }
+        blocking(move || self.traces.end()).await;
         result
     }
 
@@ -340,6 +289,7 @@ impl Service {
             events,
             retries,
             log: self.attempt_log()?,
+            tracer: self.traces.tracer(),
             rule: Arc::new(rule),
             tls,
             metrics: Arc::clone(&self.metrics),

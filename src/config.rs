@@ -35,6 +35,7 @@ use crate::kafka::topics::TopicsConfig;
 use crate::secrets::SecretsConfig;
 use crate::shutdown::ShutdownConfig;
 use crate::telemetry::TelemetryConfig;
+use crate::traces::TracesConfig;
 
 pub use self::fault::{Fault, FaultReport};
 
@@ -63,6 +64,8 @@ pub struct Config {
     pub egress: EgressConfig,
     /// Where metrics and health are served.
     pub telemetry: TelemetryConfig,
+    /// Where spans go, and who is told.
+    pub traces: TracesConfig,
     /// How long the end may take.
     pub shutdown: ShutdownConfig,
     /// What is logged, and how.

@@ -26,6 +26,7 @@ use crate::engine::table::ConnectionTable;
 use crate::kafka::consumer::Settlements;
 use crate::kafka::producer::Producer;
 use crate::metrics::Metrics;
+use crate::traces::Tracer;
 
 /// Batches that may wait for a shard; the intake's budget bounds what is in them.
 const INBOX_BATCHES: usize = 1024;
@@ -57,6 +58,8 @@ pub struct Parts {
     pub tls: Arc<rustls::ClientConfig>,
     /// Where attempts are logged; `None` where they are not.
     pub log: Option<AttemptLog>,
+    /// Where their spans are handed in; `None` where nobody asked for any.
+    pub tracer: Option<Tracer>,
     /// Where they count.
     pub metrics: Arc<Metrics>,
     /// What time it is.

@@ -14,4 +14,5 @@ pub mod metrics;
 pub mod secrets;
 pub mod shutdown;
 pub mod telemetry;
+pub mod traces;
 pub mod webhook;

@@ -111,6 +111,8 @@ metrics! {
     produce_failures_total: IntCounter = counter();
     /// Attempts that are missing in the attempt log: its queue was full, or the broker away.
     attempt_log_dropped_total: IntCounter = counter();
+    /// Spans that are missing in the traces: the exporter's queue was full, or the collector away.
+    spans_dropped_total: IntCounter = counter();
     /// Whether the connections were read to their end.
     table_ready: IntGauge = gauge();
     /// What readiness is made of, by check: 1 where it is fulfilled.

@@ -18,11 +18,21 @@ const FLOORS: [&[&str]; 9] = [
     &["telemetry"],
     &["admin"],
     &["driver"],
-    &["kafka", "webhook", "metrics", "secrets", "engine", "shutdown", "clock", "failpoint"],
+    &[
+        "kafka",
+        "webhook",
+        "metrics",
+        "secrets",
+        "engine",
+        "shutdown",
+        "clock",
+        "failpoint",
+        "traces",
+    ],
 ];
 
 /// Below the edges: these import nothing of ours, or only what stands here.
-const GROUND: [(&str, &[&str]); 8] = [
+const GROUND: [(&str, &[&str]); 9] = [
     ("engine", &[]),
     ("secrets", &[]),
     ("shutdown", &[]),
@@ -30,7 +40,8 @@ const GROUND: [(&str, &[&str]); 8] = [
     ("clock", &["engine"]),
     ("metrics", &[]),
     ("webhook", &["engine"]),
-    ("kafka", &["engine", "shutdown", "clock", "metrics", "secrets", "failpoint"]),
+    ("traces", &["engine"]),
+    ("kafka", &["engine", "shutdown", "clock", "metrics", "secrets", "failpoint", "traces"]),
 ];
 
 /// What a section of the configuration needs from the floor of its own module; see ARCHITECTURE.md.

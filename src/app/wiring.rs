@@ -152,6 +152,7 @@ impl Service {
             catalog: Arc::clone(&self.catalog),
             payload: Arc::new(self.config.payload.clone()),
             table,
+            tracer: self.traces.tracer(),
             metrics: Arc::clone(&self.metrics),
             skipped: Labelled::new(SkipReason::NAMES, |reason| {
                 self.metrics.events_skipped_total.with_label_values(&[reason])

@@ -53,6 +53,9 @@ pub(super) fn check(config: &Config, given: &[Setting]) -> Vec<Fault> {
         let mend = "write keys such as \"4172/crm\"";
         faults.push(Fault::new("telemetry.connections", fault).mend(mend));
     }
+    if let Some((what, mend)) = config.traces.fault() {
+        faults.push(Fault::new("traces.endpoint", what).mend(mend));
+    }
     if let Err(error) = config.log.filter() {
         let mend = "write a level, such as info or info,barnabas::kafka=debug";
         faults.push(Fault::new("log.level", error).mend(mend));

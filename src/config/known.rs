@@ -14,7 +14,7 @@ use super::nearest::nearest;
 use super::shown::{self, shown};
 
 /// The whole numbers, with the least and the most that each may be.
-const RANGES: [(&str, i64, i64); 16] = [
+const RANGES: [(&str, i64, i64); 17] = [
     ("attempts.success_every", 1, 100_000),
     ("delivery.burst", 1, 10_000),
     ("delivery.max_in_flight", 1, 500),
@@ -33,14 +33,16 @@ const RANGES: [(&str, i64, i64); 16] = [
     ("topics.min_events_retention_hours", 0, 100_000),
     // -1 is the broker's default; 0 is refused with the section's other faults.
     ("topics.replication_factor", -1, 32_767),
+    ("traces.sample_every", 0, 1_000_000),
 ];
 
 /// The words that a key may have.
-const CHOICES: [(&str, &[&str]); 4] = [
+const CHOICES: [(&str, &[&str]); 5] = [
     ("attempts.log", &["all", "failures", "off"]),
     ("connections.plaintext_secrets", &["accept", "reject"]),
     ("log.format", &["auto", "text", "json"]),
     ("retry.preset", &["", "standard-webhooks"]),
+    ("traces.traceparent", &["off", "send"]),
 ];
 
 /// What a key takes.

@@ -93,6 +93,7 @@ mod tests {
             webhook_id: Some(id.to_owned()),
             webhook_timestamp: None,
             webhook_attempt: None,
+            traceparent: None,
             content_type: None,
             user_agent: None,
             body: "{}".into(),

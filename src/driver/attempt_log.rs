@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use serde::Deserialize;
 
 use super::redaction::{Secrets, masked_answer, masked_request};
@@ -20,6 +21,7 @@ use crate::engine::payload::render_headers;
 use crate::engine::time::Timestamp;
 use crate::kafka::attempts::AttemptWriter;
 use crate::kafka::record::attempt::{AttemptOutcome, AttemptRecord, Next, OriginPlace};
+use crate::traces::TRACEPARENT;
 use crate::webhook::answer::{Answer, Keep};
 
 /// The section `[attempts]` of the configuration.
@@ -72,6 +74,8 @@ pub(super) struct Made {
     pub(super) connection: Arc<Connection>,
     pub(super) answer: Option<Box<Answer>>,
     pub(super) connect: Option<Duration>,
+    /// What its receiver was told of its trace.
+    pub(super) traceparent: Option<HeaderValue>,
     /// What was to be kept of its answer, and so whether its success is logged.
     pub(super) keep: Keep,
 }
@@ -118,7 +122,8 @@ impl AttemptLog {
         }
         let Made { at, number, event, connection, .. } = made;
         // The very headers that were sent: made of the same values.
-        let headers = render_headers(&event.id, *number, *at, &connection.auth);
+        let mut headers = render_headers(&event.id, *number, *at, &connection.auth);
+        headers.extend(made.traceparent.clone().map(|value| (TRACEPARENT, value)));
         let origin = &event.record.origin;
         let answer = made.answer.as_ref();
         self.writer.write(&AttemptRecord {

@@ -31,6 +31,7 @@ use crate::engine::table::ConnectionTable;
 use crate::failpoint;
 use crate::kafka::consumer::Settlements;
 use crate::kafka::producer::{Order, Producer, Receipt, Ticket};
+use crate::traces::{AttemptTrace, TRACEPARENT, Tracer};
 use crate::webhook::answer::Keep;
 use crate::webhook::client::{Client, Limits, Request, Trace};
 use crate::webhook::resolver::Resolver;
@@ -61,6 +62,7 @@ struct Answer {
     took: Duration,
     /// `None` where it is certain not to be logged.
     made: Option<Box<Made>>,
+    traced: Option<Box<AttemptTrace>>,
 }
 
 /// What a shard works with, apart from the attempts under way.
@@ -76,7 +78,14 @@ struct Desk {
     retries: Settlements,
     observer: Observer,
     log: Option<AttemptLog>,
+    tracer: Option<Tracer>,
     clock: Clock,
+}
+
+/// What is to be known of an attempt, apart from what it met.
+struct Notes {
+    keep: Keep,
+    traced: Option<Box<AttemptTrace>>,
 }
 
 /// Runs a shard until nobody can send it anything more.
@@ -99,6 +108,7 @@ pub(super) async fn run(parts: Parts, ends: Ends) {
         retries: parts.retries,
         observer: Observer::new(parts.metrics, &parts.tiers),
         log: parts.log,
+        tracer: parts.tracer,
         clock,
     };
     let mut attempts = FuturesUnordered::new();
@@ -129,7 +139,7 @@ pub(super) async fn run(parts: Parts, ends: Ends) {
             }
             () = alarm.rings() => client.sweep(),
         }
-        desk.act(|attempt, keep| attempts.push(make(Rc::clone(&client), attempt, keep)));
+        desk.act(|attempt, notes| attempts.push(make(Rc::clone(&client), attempt, notes)));
         desk.observer.show(attempts.len(), &client.take_denials());
         pulse.store(clock.now().as_nanos(), Ordering::Relaxed);
         alarm.move_to(desk.next_time());
@@ -145,7 +155,9 @@ fn gulp(first: Vec<Input>, more: &mut mpsc::Receiver<Vec<Input>>) -> Vec<Vec<Inp
 }
 
 /// Makes one attempt. A panic in it is the attempt's result, not the process's end.
-async fn make(client: Rc<Client>, attempt: Attempt, keep: Keep) -> Answer {
+async fn make(client: Rc<Client>, attempt: Attempt, notes: Notes) -> Answer {
+    let Notes { keep, traced } = notes;
+    let traceparent = traced.as_ref().and_then(|traced| traced.header.clone());
     let (started, at) = (Instant::now(), wall_clock());
     let Attempt { id, event, connection, number, .. } = attempt;
     let attempt = async {
@@ -154,10 +166,12 @@ async fn make(client: Rc<Client>, attempt: Attempt, keep: Keep) -> Answer {
             let result = AttemptResult::Answered { status: 200, retry_after: None };
             return Trace { result, answer: None, connect: None };
         }
+        let mut headers = render_headers(&event.id, number, at, &connection.auth);
+        headers.extend(traceparent.clone().map(|value| (TRACEPARENT, value)));
         let request = Request {
             pool_key: connection.key.shared(),
             endpoint: Arc::clone(&connection.endpoint),
-            headers: render_headers(&event.id, number, at, &connection.auth),
+            headers,
             body: failpoint::bytes("flip-byte", event.body.clone()),
             timeout: connection.limits.timeout,
         };
@@ -170,9 +184,10 @@ async fn make(client: Rc<Client>, attempt: Attempt, keep: Keep) -> Answer {
     let Trace { result, answer, connect } = trace;
     debug!(connection = %connection.key, event = %event.id, attempt = number, ?result, "attempted");
     let took = started.elapsed();
-    let made = (keep != Keep::Nothing)
-        .then(|| Box::new(Made { at, number, event, connection, answer, connect, keep }));
-    Answer { id, result, took, made }
+    let made = (keep != Keep::Nothing).then(|| {
+        Box::new(Made { at, number, event, connection, answer, connect, traceparent, keep })
+    });
+    Answer { id, result, took, made, traced }
 }
 
 impl Desk {
@@ -195,6 +210,9 @@ impl Desk {
             failpoint::kill("after-2xx");
         }
         self.observer.attempted(&answer.result, answer.took);
+        if let (Some(tracer), Some(traced)) = (&self.tracer, &answer.traced) {
+            tracer.end(traced, &answer.result, answer.took);
+        }
         let next = self.dispatcher.answer(answer.id, &answer.result, self.clock.now());
         if let (Some(log), Some(made)) = (&self.log, answer.made) {
             log.note(&made, &answer.result, answer.took, next);
@@ -224,14 +242,17 @@ impl Desk {
     }
 
     /// Does all that the dispatcher wants done.
-    fn act(&mut self, mut begin: impl FnMut(Attempt, Keep)) {
+    fn act(&mut self, mut begin: impl FnMut(Attempt, Notes)) {
         self.write_again();
         let now = self.clock.now();
         while let Some(action) = self.dispatcher.poll_action(now) {
             match action {
                 Action::Attempt(attempt) => {
                     self.observer.starting(attempt.delay);
-                    begin(attempt, self.log.as_mut().map_or(Keep::Nothing, AttemptLog::draw));
+                    let keep = self.log.as_mut().map_or(Keep::Nothing, AttemptLog::draw);
+                    let tracer = self.tracer.as_ref();
+                    let traced = tracer.and_then(|tracer| tracer.begin(&attempt, wall_clock()));
+                    begin(attempt, Notes { keep, traced });
                 }
                 Action::Publish(publication) => self.hand_in(Order::Publication(publication)),
                 Action::Settle(settlement, ending) => {

@@ -119,6 +119,7 @@ fn receipt(event: EventNo, slot: usize, body: Vec<u8>) -> Receipt {
         webhook_id: Some(event.id()),
         webhook_timestamp: None,
         webhook_attempt: None,
+        traceparent: None,
         content_type: None,
         user_agent: None,
         body: body.into(),

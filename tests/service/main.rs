@@ -24,3 +24,4 @@ mod rolling;
 mod secrets;
 mod setup;
 mod support;
+mod traces;

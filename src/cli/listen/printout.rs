@@ -132,6 +132,7 @@ mod tests {
             webhook_id: text("01JB8Z6W6Q0R5T8M3N2K7P4V9C"),
             webhook_timestamp: text("1760090581"),
             webhook_attempt: text("2"),
+            traceparent: None,
             content_type: text("application/json"),
             user_agent: None,
             body: body.into(),

@@ -123,6 +123,7 @@ fn receipt(head: &Parts, body: Bytes) -> Receipt {
         webhook_id: header("webhook-id"),
         webhook_timestamp: header("webhook-timestamp"),
         webhook_attempt: header("webhook-attempt"),
+        traceparent: header("traceparent"),
         content_type: header(CONTENT_TYPE.as_str()),
         user_agent: header(USER_AGENT.as_str()),
         body,

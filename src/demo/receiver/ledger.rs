@@ -46,6 +46,8 @@ pub struct Receipt {
     pub webhook_timestamp: Option<String>,
     /// The header `webhook-attempt`.
     pub webhook_attempt: Option<String>,
+    /// The header `traceparent`.
+    pub traceparent: Option<String>,
     /// The header `Content-Type`.
     pub content_type: Option<String>,
     /// The header `User-Agent`.

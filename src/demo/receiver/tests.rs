@@ -83,6 +83,7 @@ async fn a_request_is_in_the_books_when_its_answer_is_seen() {
         webhook_id: text("evt-1"),
         webhook_timestamp: text("1760090581"),
         webhook_attempt: text("2"),
+        traceparent: None,
         content_type: text("application/json"),
         user_agent: text("barnabas/0"),
         body: Bytes::from_static(b"{\"event\":\"message_open\"}"),

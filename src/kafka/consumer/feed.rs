@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::outlet::Outlet;
+use crate::clock::wall_clock;
 use crate::engine::catalog::Catalog;
 use crate::engine::delivery::{DeadLetterReason, Delivery, History};
 use crate::engine::dispatcher::{Input, Rejected};
@@ -21,6 +22,7 @@ use crate::engine::time::Timestamp;
 use crate::kafka::record::event::{Decoded, SkipReason};
 use crate::kafka::record::{RecordView, delivery, event};
 use crate::metrics::{Labelled, Metrics};
+use crate::traces::Tracer;
 
 /// An unknown name is logged at most so often, whatever its number.
 const NAME_LOG_PAUSE: Duration = Duration::from_secs(60);
@@ -82,6 +84,8 @@ pub struct EventFeed {
     pub payload: Arc<PayloadConfig>,
     /// The newest connections.
     pub table: watch::Receiver<Arc<ConnectionTable>>,
+    /// Where spans are handed in; `None` where nobody asked for any.
+    pub tracer: Option<Tracer>,
     /// Where it counts.
     pub metrics: Arc<Metrics>,
     /// Counts what is skipped.
@@ -126,6 +130,7 @@ impl EventFeed {
             channel: fields.channel,
             recorded_at: recorded_at(record),
         };
+        let traced = self.tracer.as_ref().map(|tracer| (tracer, wall_clock()));
         let mut shared: Option<Arc<Event>> = None;
         let mut deliveries = 0;
         self.table.borrow().fan_out(&question, |connection| {
@@ -145,6 +150,9 @@ impl EventFeed {
         });
         if deliveries == 0 {
             self.metrics.events_unmatched_total.inc();
+        }
+        if let (Some((tracer, read_at)), Some(event)) = (traced, &shared) {
+            tracer.event_read(event, read_at, wall_clock(), deliveries);
         }
         let bytes_each = shared.map_or(0, |event| event.size_bytes() as u64);
         Reading { deliveries, bytes_each }
