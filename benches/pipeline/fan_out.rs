@@ -1,6 +1,5 @@
 //! `fan-out`: 1,000 connections on 200 hosts, three matches an event; beside it one connection, as in `deliver`.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::connection::Connection;
@@ -42,10 +41,11 @@ pub fn run(world: &World) -> Result<Figures, String> {
     burst(&stage, &load, &service, (ALONE, alone / 2))?;
     for _ in 0..world.options.runs {
         let mut one = 0.0;
-        for _ in 0..world.options.size(2, 1) {
+        let bursts = world.options.size(4, 1);
+        for _ in 0..bursts {
             one += burst(&stage, &load, &service, (ALONE, alone))?.cpu_us;
         }
-        let one = one / as_f64(world.options.size(2, 1) * alone);
+        let one = one / as_f64(bursts * alone);
         let (cpu, secs) = fan(&stage, &load, &service, (events, projects))?;
         let deliveries = as_f64(events * MATCHES);
         figures.add("cpu_us_per_delivery", cpu / deliveries);
@@ -53,6 +53,7 @@ pub fn run(world: &World) -> Result<Figures, String> {
         figures.add("deliver_cpu_us", one);
         figures.add("ratio_to_deliver", cpu / deliveries / one);
     }
+    figures.add("parked", service.metric("barnabas_deliveries_total", "\"parked\"")?);
     service.stop()?;
     Ok(figures)
 }
@@ -64,7 +65,6 @@ fn fan(
     service: &Service,
     (events, projects): (u64, u64),
 ) -> Result<(f64, f64), String> {
-    thread::sleep(Duration::from_secs(1));
     let sink = &stage.world.sink;
     let requests = sink.count()?;
     cpu_during(service, || {
