@@ -8,6 +8,7 @@ pub mod consumer;
 pub mod editor;
 pub mod group;
 pub mod log;
+mod polled;
 pub mod producer;
 pub mod record;
 pub mod rewrap;

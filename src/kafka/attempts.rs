@@ -12,16 +12,17 @@ use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext};
 use tracing::debug;
 
+use super::polled::PolledProducer;
 use super::record::attempt::AttemptRecord;
 use crate::metrics::Metrics;
 
 /// The log's producer; cheap to clone.
 #[derive(Clone)]
 pub struct AttemptWriter {
-    producer: Arc<ThreadedProducer<Count>>,
+    producer: Arc<PolledProducer<Count>>,
     topic: Arc<str>,
     metrics: Arc<Metrics>,
 }
@@ -36,7 +37,7 @@ impl AttemptWriter {
         topic: &str,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, KafkaError> {
-        let producer = config.create_with_context(Count(Arc::clone(metrics)))?;
+        let producer = PolledProducer::new(config, Count(Arc::clone(metrics)))?;
         Ok(Self { producer: Arc::new(producer), topic: topic.into(), metrics: Arc::clone(metrics) })
     }
 

@@ -11,10 +11,11 @@ use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext};
 use tokio::sync::mpsc;
 use tracing::warn;
 
+use super::polled::PolledProducer;
 use super::record::{Encoded, delivery, state};
 use super::topics::TopicNames;
 use super::trouble::{Trouble, mend};
@@ -64,7 +65,7 @@ pub enum Receipt {
 /// The idempotent producer; cheap to clone.
 #[derive(Clone)]
 pub struct Producer {
-    inner: Arc<ThreadedProducer<Acknowledge>>,
+    inner: Arc<PolledProducer<Acknowledge>>,
     topics: Arc<TopicNames>,
     health: Health,
 }
@@ -104,7 +105,7 @@ impl Producer {
             connection: Trouble::default(),
             writing: Trouble::default(),
         };
-        let inner = Arc::new(config.create_with_context(context)?);
+        let inner = Arc::new(PolledProducer::new(config, context)?);
         Ok(Self { inner, topics, health })
     }
 
