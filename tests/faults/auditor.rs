@@ -45,6 +45,10 @@ pub struct Scene {
 pub struct Facts {
     /// Records that are not settled, by the last commits.
     pub open: AtomicUsize,
+    /// When the oldest event was written that is not settled by the last commits, in UNIX milliseconds.
+    pub oldest_event: AtomicU64,
+    /// When the last commits were read.
+    pub looked_at: AtomicU64,
     pub receipts: AtomicU64,
     pub dead_letters: AtomicU64,
     pub waits: AtomicU64,
@@ -206,6 +210,9 @@ impl Desk {
 
     fn show(&self) {
         self.facts.open.store(self.judge.open_records(), Ordering::Relaxed);
+        let oldest = self.judge.oldest_event().unwrap_or(self.looked_at);
+        self.facts.oldest_event.store(oldest, Ordering::Relaxed);
+        self.facts.looked_at.store(self.looked_at, Ordering::Relaxed);
         self.facts.commits.store(self.judge.commits(), Ordering::Relaxed);
     }
 

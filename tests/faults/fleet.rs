@@ -1,9 +1,10 @@
 //! The instances: the built program, running `serve`.
 
+use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::logs::Logs;
 use crate::observation::{Millis, now};
 
 /// A fact may take so long on a busy machine.
@@ -24,6 +26,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Instance {
     child: Child,
     log: PathBuf,
+    address: OnceCell<SocketAddr>,
 }
 
 /// How instances are started.
@@ -33,6 +36,9 @@ pub struct Fleet {
     pub folder: PathBuf,
     pub plant: Option<String>,
     pub instances: Vec<Option<Instance>>,
+    pub logs: Logs,
+    /// Told to stop, and not yet seen to have ended.
+    leaving: Vec<Instance>,
     started: u32,
     /// When instances were found dead of librdkafka's own crash; nobody has been told yet.
     pub crashes: Vec<Millis>,
@@ -41,7 +47,9 @@ pub struct Fleet {
 impl Fleet {
     pub fn new(program: PathBuf, folder: PathBuf, plant: Option<String>, size: usize) -> Self {
         let instances = (0..size).map(|_| None).collect();
-        Self { program, folder, plant, instances, started: 0, crashes: Vec::new() }
+        let logs = Logs::new(folder.clone());
+        let (leaving, crashes) = (Vec::new(), Vec::new());
+        Self { program, folder, plant, instances, logs, leaving, started: 0, crashes }
     }
 
     pub fn config(&self) -> PathBuf {
@@ -69,7 +77,7 @@ impl Fleet {
             command.env("BARNABAS_FAILPOINTS", points.join(","));
         }
         let child = command.spawn().map_err(|error| format!("{:?}: {error}", self.program))?;
-        self.instances[place] = Some(Instance { child, log });
+        self.instances[place] = Some(Instance { child, log, address: OnceCell::new() });
         Ok(())
     }
 
@@ -123,38 +131,22 @@ impl Fleet {
 
     /// SIGTERM, and waits for its end in order.
     pub fn stop(&mut self, place: usize) -> Result<(), String> {
-        let Some(mut instance) = self.instances[place].take() else { return Ok(()) };
-        instance.signal(Signal::SIGTERM)?;
-        let end = Instant::now() + STOP;
-        loop {
-            match instance.child.try_wait() {
-                Ok(Some(status)) if status.success() => return Ok(()),
-                // Told before it listened: it had begun nothing.
-                Ok(Some(status)) if status.signal().is_some() && !instance.has_begun() => {
-                    return Ok(());
-                }
-                Ok(Some(status)) => {
-                    return Err(format!(
-                        "a clean stop ended with {status}:\n{}",
-                        instance.last_words()
-                    ));
-                }
-                Ok(None) if Instant::now() > end => {
-                    return Err(format!("a clean stop took too long:\n{}", instance.last_words()));
-                }
-                Ok(None) | Err(_) => thread::sleep(LOOK),
-            }
-        }
+        self.send_away(place)?;
+        self.see_off()
     }
 
-    /// The sum of a line's number of times in all logs.
-    pub fn count_in_logs(&self, text: &str) -> u64 {
-        let files = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        files
-            .map(|file| file.path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
-            .map(|path| count_in(&path, text))
-            .sum()
+    /// SIGTERM; nobody waits for its end, and another may take its place at once.
+    pub fn send_away(&mut self, place: usize) -> Result<(), String> {
+        let Some(instance) = self.instances[place].take() else { return Ok(()) };
+        instance.signal(Signal::SIGTERM)?;
+        self.leaving.push(instance);
+        Ok(())
+    }
+
+    /// Waits until all that were sent away have ended in order.
+    pub fn see_off(&mut self) -> Result<(), String> {
+        let end = Instant::now() + STOP;
+        self.leaving.drain(..).try_for_each(|mut instance| instance.end_in_order(end))
     }
 }
 
@@ -178,9 +170,29 @@ impl Instance {
         by_memory.iter().any(|by| signal == Some(*by as i32)) && !self.log().contains("panicked at")
     }
 
+    fn end_in_order(&mut self, by: Instant) -> Result<(), String> {
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) if status.success() => return Ok(()),
+                // Told before it listened: it had begun nothing.
+                Ok(Some(status)) if status.signal().is_some() && !self.has_begun() => {
+                    return Ok(());
+                }
+                Ok(Some(status)) => {
+                    let words = self.last_words();
+                    return Err(format!("a clean stop ended with {status}:\n{words}"));
+                }
+                Ok(None) if Instant::now() > by => {
+                    return Err(format!("a clean stop took too long:\n{}", self.last_words()));
+                }
+                Ok(None) | Err(_) => thread::sleep(LOOK),
+            }
+        }
+    }
+
     /// What `/readyz` says; `None` while it cannot be asked.
     pub fn readiness(&self) -> Option<bool> {
-        let address = address_in(&self.log)?;
+        let address = self.address()?;
         let agent = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
         agent.block_on(async {
             let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().ok()?;
@@ -191,6 +203,14 @@ impl Instance {
 
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        if let Some(address) = self.address.get() {
+            return Some(*address);
+        }
+        let address = address_in(&self.log())?;
+        Some(*self.address.get_or_init(|| address))
     }
 
     fn has_begun(&self) -> bool {
@@ -211,14 +231,8 @@ impl Drop for Instance {
     }
 }
 
-fn address_in(log: &Path) -> Option<SocketAddr> {
-    let text = fs::read_to_string(log).ok()?;
-    let line = text.lines().find(|line| line.contains("telemetry is served"))?;
+fn address_in(log: &str) -> Option<SocketAddr> {
+    let line = log.lines().find(|line| line.contains("telemetry is served"))?;
     let record: serde_json::Value = serde_json::from_str(line).ok()?;
     record["fields"]["address"].as_str()?.parse().ok()
-}
-
-fn count_in(path: &Path, text: &str) -> u64 {
-    let log = fs::read_to_string(path).unwrap_or_default();
-    log.lines().filter(|line| line.contains(text)).count() as u64
 }

@@ -147,6 +147,19 @@ impl Judge {
         self.logs.iter().map(open).sum()
     }
 
+    /// When the oldest event was written that is not settled by the last commits.
+    pub fn oldest_event(&self) -> Option<Millis> {
+        let logs = self.logs.iter().filter(|(partition, _)| partition.topic == 0);
+        let first_open = |(partition, log): (&Partition, &BTreeMap<i64, Entry>)| {
+            let Some(checked) = self.checked.get(partition) else {
+                return log.values().next().copied();
+            };
+            let mut beyond = log.range(checked.offset..);
+            beyond.find(|(at, _)| !checked.has(**at)).map(|(_, entry)| *entry)
+        };
+        logs.filter_map(first_open).map(|entry| entry.at).min()
+    }
+
     /// How many commits were seen that said something new.
     pub const fn commits(&self) -> u64 {
         self.commits

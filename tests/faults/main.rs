@@ -12,12 +12,14 @@ mod dice;
 mod fleet;
 mod judge;
 mod load;
+mod logs;
 mod nemesis;
 mod observation;
 mod options;
 mod plants;
 mod proxy;
 mod report;
+mod self_test;
 mod story;
 mod world;
 
@@ -46,7 +48,10 @@ fn main() -> ExitCode {
         eprintln!("skipped: it needs a real Apache Kafka");
         return ExitCode::SUCCESS;
     }
-    match run(&options) {
+    if options.self_test {
+        return self_test::run(&options);
+    }
+    match run(&options, |nemesis, world| nemesis.run(world, options.time)) {
         Ok(report) => conclude(&options, &report),
         Err(error) => {
             eprintln!("inconclusive: {error}");
@@ -55,7 +60,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> Result<Report, String> {
+/// One whole run: a world, what `strike` does to it, and the judgement.
+fn run(options: &Options, strike: impl FnOnce(&mut Nemesis, &mut World)) -> Result<Report, String> {
     let mut folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     folder.disable_cleanup(options.keep);
     eprintln!("seed {}, {:?}, in {}", options.seed, options.time, folder.path().display());
@@ -63,7 +69,7 @@ fn run(options: &Options) -> Result<Report, String> {
     world.start_all()?;
     world.start_load(options.rate);
     let mut nemesis = Nemesis::new(options.seed);
-    nemesis.run(&mut world, options.time);
+    strike(&mut nemesis, &mut world);
     eprintln!("draining");
     let draining_since = observation::now();
     let drained = world.fleet.heal().and_then(|()| world.drain());
@@ -77,8 +83,8 @@ fn run(options: &Options) -> Result<Report, String> {
             world.observe(Observation::Missed(what));
         }
     }
-    let rebalances = world.fleet.count_in_logs("the assignment has changed");
-    let times = world.fleet.count_in_logs("attempts are cut off");
+    let rebalances = world.fleet.logs.count(logs::REASSIGNED);
+    let times = world.fleet.logs.count(logs::CUT_OFF);
     world.observe(Observation::CutOff { times });
     let World { auditor, broker, sink, .. } = world;
     let facts = std::sync::Arc::clone(&auditor.facts);
@@ -101,6 +107,7 @@ fn run(options: &Options) -> Result<Report, String> {
         dead_letters: facts.dead_letters.load(Ordering::Relaxed),
         retries: facts.waits.load(Ordering::Relaxed),
         faults,
+        points: nemesis.at_points().clone(),
         plants,
         stories,
     })

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::dice::Dice;
+use crate::logs::LOSSES;
 use crate::observation::{Millis, Observation, now};
 use crate::world::{World, disturbed_since};
 
@@ -70,9 +71,6 @@ const ROUND: [(Fault, usize); 15] = [
     (Fault::Panic, 1),
 ];
 
-/// What a member logs that loses partitions, or gives them up without its last word.
-const LOSSES: [&str; 3] =
-    ["partitions were lost", "given up without a last commit", "given up with work open"];
 /// A loss is known a session after it began.
 const BEFORE_A_LOSS: Millis = 20_000;
 
@@ -84,7 +82,7 @@ impl Fault {
             Self::KillAtPoint => "1 kill at a named point",
             Self::RollingRestart => "2 SIGTERM, one after the other",
             Self::Freeze => "3 SIGSTOP beyond the session, SIGCONT",
-            Self::ComeAndGo => "4 a member joins and leaves",
+            Self::ComeAndGo => "4 a member joins and leaves every half second",
             Self::BrokerCrash => "5 broker killed and restarted",
             Self::BrokerFreeze => "5 broker frozen",
             Self::BrokerLine => "5 line to the broker delayed, slow, half-open, cut",
@@ -108,13 +106,16 @@ pub struct Nemesis {
     dice: Dice,
     done: BTreeMap<Fault, u64>,
     points: usize,
+    /// How often an instance has ended itself at each of the named points.
+    at_points: BTreeMap<&'static str, u64>,
     losses: u64,
     crashes: u64,
 }
 
 impl Nemesis {
     pub fn new(seed: u64) -> Self {
-        Self { dice: Dice::new(seed), done: BTreeMap::new(), points: 0, losses: 0, crashes: 0 }
+        let (dice, done, at_points) = (Dice::new(seed), BTreeMap::new(), BTreeMap::new());
+        Self { dice, done, points: 0, at_points, losses: 0, crashes: 0 }
     }
 
     /// Breaks things until the time is over; every run has the first round.
@@ -131,23 +132,41 @@ impl Nemesis {
             if fault.needs_failpoints() && !cfg!(feature = "failpoints") {
                 continue;
             }
-            let (started, from) = (Instant::now(), now());
-            let result = world.fleet.heal().and_then(|()| self.strike(fault, world));
-            self.tell_of_crashes(world);
-            self.look_for_losses(world, from);
-            eprintln!("{:6.1} s  {}", started.elapsed().as_secs_f64(), fault.name());
-            if let Err(what) = result {
-                eprintln!("          {what}");
-                world.observe(Observation::Missed(format!("{}: {what}", fault.name())));
-            }
-            *self.done.entry(fault).or_default() += 1;
-            self.pause(300, 1_500);
+            self.inflict(fault, world);
         }
+    }
+
+    /// Breaks these things, one after the other.
+    pub fn run_through(&mut self, world: &mut World, faults: &[Fault]) {
+        faults.iter().for_each(|fault| self.inflict(*fault, world));
+    }
+
+    fn inflict(&mut self, fault: Fault, world: &mut World) {
+        let (started, from) = (Instant::now(), now());
+        let result = world.fleet.heal().and_then(|()| self.strike(fault, world));
+        self.tell_of_crashes(world);
+        self.look_for_losses(world, from);
+        eprintln!("{:6.1} s  {}", started.elapsed().as_secs_f64(), fault.name());
+        if let Err(what) = result {
+            eprintln!("          {what}");
+            world.observe(Observation::Missed(format!("{}: {what}", fault.name())));
+        }
+        *self.done.entry(fault).or_default() += 1;
+        self.pause(300, 1_500);
     }
 
     /// How often each was done.
     pub fn done(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.done.iter().map(|(fault, times)| (fault.name(), *times))
+    }
+
+    /// How often an instance has ended itself at each of the named points.
+    pub const fn at_points(&self) -> &BTreeMap<&'static str, u64> {
+        &self.at_points
+    }
+
+    fn has_done(&self, fault: Fault) -> bool {
+        self.done.contains_key(&fault)
     }
 
     /// A crash that is not ours counts as a kill, at a time that is not quite known.
@@ -167,7 +186,7 @@ impl Nemesis {
     /// A member on a machine that is too busy may lose its partitions, or not get its last commit through, without any
     /// fault of ours; it says so, and what it held may be repeated.
     pub fn look_for_losses(&mut self, world: &World, from: Millis) {
-        let losses = LOSSES.iter().map(|line| world.fleet.count_in_logs(line)).sum();
+        let losses = LOSSES.into_iter().map(|line| world.fleet.logs.count(line)).sum();
         if losses > self.losses {
             self.losses = losses;
             world.observe(disturbed_since(from.saturating_sub(BEFORE_A_LOSS)));

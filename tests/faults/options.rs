@@ -16,6 +16,8 @@ what became of every event for every connection. Exit codes: 0 pass, 1 fail or i
   --json PATH      the verdict as JSON; without it, the last line of stdout is it
   --program PATH   the barnabas to run. Default: the one built with this test
   --plant NAME     plants a fault in the instances (needs the feature): the verdict must then be fail
+  --self-test      the judge's own test (needs the feature): a short run without a fault of ours, which must hold,
+                   and one with each planted fault, which must fail
   --keep           keeps the folder with the configuration, the logs and the broker's data";
 
 /// The default run's seed: any would do, but CI should repeat itself.
@@ -32,6 +34,7 @@ pub struct Options {
     pub json: Option<PathBuf>,
     pub program: PathBuf,
     pub plant: Option<String>,
+    pub self_test: bool,
     pub keep: bool,
 }
 
@@ -46,6 +49,7 @@ impl Options {
             json: None,
             program: PathBuf::from(env!("CARGO_BIN_EXE_barnabas")),
             plant: None,
+            self_test: false,
             keep: false,
         };
         while let Some(argument) = arguments.next() {
@@ -54,6 +58,10 @@ impl Options {
             }
             if argument == "--keep" {
                 options.keep = true;
+                continue;
+            }
+            if argument == "--self-test" {
+                options.self_test = true;
                 continue;
             }
             let value =

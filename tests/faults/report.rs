@@ -1,19 +1,11 @@
 //! The verdict, for people and for programs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
 use crate::judge::{Account, Class};
-
-/// Rows of the table of faults that other tests show.
-const ELSEWHERE: [(&str, &str); 5] = [
-    ("9 endpoints that drip, flood, reset", "webhook::client::tests::hostile"),
-    ("10 Retry-After of every kind", "engine::outcome, tests/service/retry"),
-    ("12 clock steps", "engine is told a monotonic time: engine::dispatcher::tests"),
-    ("13 slow neighbours, bounded memory", "tests/service/isolation"),
-    ("14 no file descriptors", "webhook::dialer::tests"),
-];
 
 #[derive(Debug)]
 pub struct Report {
@@ -28,6 +20,8 @@ pub struct Report {
     pub dead_letters: u64,
     pub retries: u64,
     pub faults: Vec<(&'static str, u64)>,
+    /// How often an instance has ended itself at each of the named points.
+    pub points: BTreeMap<&'static str, u64>,
     pub plants: Vec<(&'static str, Option<bool>)>,
     /// Of pairs that the judge complains of.
     pub stories: Vec<String>,
@@ -97,6 +91,7 @@ impl Report {
             "rebalances": self.rebalances, "losses": self.losses, "librdkafka_crashes": self.crashes, "dead_letters": self.dead_letters,
             "retries": self.retries,
             "faults": self.faults.iter().map(|(name, times)| ((*name).to_owned(), json!(times))).collect::<serde_json::Map<_, _>>(),
+            "points": self.points,
             "plants": self.plants.iter().map(|(name, found)| ((*name).to_owned(), json!(found))).collect::<serde_json::Map<_, _>>(),
             "complaints": account.faults(),
         })
@@ -136,14 +131,15 @@ impl Report {
         for (name, times) in &self.faults {
             row(&format!("fault {name}"), times);
         }
+        for (name, times) in &self.points {
+            row(&format!("  ended itself at {name}"), times);
+        }
         for (name, found) in &self.plants {
             let found = found.map_or("no occasion", |found| if found { "found" } else { "MISSED" });
             row(&format!("planted: {name}"), &found);
         }
         row("verdict", &self.verdict().as_str());
-        for (fault, test) in ELSEWHERE {
-            let _ = writeln!(text, "  fault {fault}: {test}");
-        }
+        let _ = writeln!(text, "  other rows of the table of faults: tests/faults/README.md");
         for fault in account.faults().iter().chain(&account.complaints).chain(&self.stories) {
             let _ = writeln!(text, "  ! {fault}");
         }

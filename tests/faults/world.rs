@@ -111,6 +111,11 @@ impl World {
         self.load = Some(Load::start(&self.scene.bootstrap, topic, rate, observed));
     }
 
+    /// How many commits were seen that said something new.
+    pub fn commits(&self) -> u64 {
+        self.auditor.facts.commits.load(Ordering::Relaxed)
+    }
+
     pub fn observe(&self, observation: Observation) {
         let _ = self.auditor.observed.send(observation);
     }
@@ -230,11 +235,16 @@ impl World {
 }
 
 /// Waits for a fact.
-pub fn until(what: &str, mut look: impl FnMut() -> bool) -> Result<(), String> {
-    let end = Instant::now() + PATIENCE;
+pub fn until(what: &str, look: impl FnMut() -> bool) -> Result<(), String> {
+    within(PATIENCE, what, look)
+}
+
+/// Waits for a fact that must come soon.
+pub fn within(time: Duration, what: &str, mut look: impl FnMut() -> bool) -> Result<(), String> {
+    let end = Instant::now() + time;
     while !look() {
         if Instant::now() > end {
-            return Err(format!("not within {PATIENCE:?}: {what}"));
+            return Err(format!("not within {time:?}: {what}"));
         }
         thread::sleep(Duration::from_millis(50));
     }

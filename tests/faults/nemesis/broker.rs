@@ -1,5 +1,6 @@
 //! Faults of the broker, of the lines to it, and of what it keeps.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -8,11 +9,17 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::Nemesis;
-use crate::observation::{Observation, Partition, Place, now};
+use super::{Fault, Nemesis};
+use crate::fleet::PATIENCE;
+use crate::logs::NOT_WRITTEN;
+use crate::observation::{Millis, Observation, Partition, Place, now};
 use crate::proxy::Line;
-use crate::world::{World, disturbed_since, until};
+use crate::world::{World, disturbed_since, until, within};
 
+/// How long the events of an absence may take after the broker's return.
+const CAUGHT_UP: Duration = Duration::from_secs(60);
+/// How long a planted fault is let work.
+const PLANTED: Duration = Duration::from_secs(10);
 const QUESTION: Duration = Duration::from_secs(30);
 /// What a stranger may have left in a commit.
 const FOREIGN: [&str; 5] =
@@ -22,7 +29,7 @@ impl Nemesis {
     pub(super) fn crash_broker(&mut self, world: &mut World) -> Result<(), String> {
         let from = now();
         world.broker.crash_and_restart()?;
-        self.wait_for_progress(world)?;
+        wait_until_caught_up(world, now())?;
         world.observe(disturbed_since(from));
         Ok(())
     }
@@ -30,9 +37,12 @@ impl Nemesis {
     pub(super) fn freeze_broker(&mut self, world: &mut World) -> Result<(), String> {
         let from = now();
         world.broker.signal(Signal::SIGSTOP)?;
-        self.pause(10_000, 15_000);
+        // Once for long: as long as the group's patience with a rebalance would be tried in practice.
+        let (least, most) =
+            if self.has_done(Fault::BrokerFreeze) { (10_000, 20_000) } else { (30_000, 60_000) };
+        self.pause(least, most);
         world.broker.signal(Signal::SIGCONT)?;
-        self.wait_for_progress(world)?;
+        wait_until_caught_up(world, now())?;
         world.observe(disturbed_since(from));
         Ok(())
     }
@@ -40,7 +50,7 @@ impl Nemesis {
     pub(super) fn bend_broker_line(&mut self, world: &mut World) -> Result<(), String> {
         let from = now();
         self.bend(|line| world.broker_line.set(line));
-        self.wait_for_progress(world)?;
+        wait_until_caught_up(world, now())?;
         world.observe(disturbed_since(from));
         Ok(())
     }
@@ -64,17 +74,6 @@ impl Nemesis {
         self.pause(200, 400);
     }
 
-    /// All members commit again: whoever lost something in the fault has noticed.
-    fn wait_for_progress(&mut self, world: &mut World) -> Result<(), String> {
-        let commits = || world.auditor.facts.commits.load(std::sync::atomic::Ordering::Relaxed);
-        let before = commits();
-        until("commits go on", || commits() > before + 20)?;
-        for place in 0..world.fleet.instances.len() {
-            world.fleet.wait_until_ready(place)?;
-        }
-        Ok(())
-    }
-
     /// Nothing of ours fits into the topics any more: nothing is dropped, and it is told.
     pub(super) fn forbid_writing(&mut self, world: &mut World) -> Result<(), String> {
         let mut topics = world.scene.topics[1..].to_vec();
@@ -86,17 +85,21 @@ impl Nemesis {
             arguments.extend(change);
             world.tool(&arguments)
         };
-        let complaints = || world.fleet.count_in_logs("a record was not written");
+        let complaints = || world.fleet.logs.count(NOT_WRITTEN);
         let before = complaints();
         alter(&["--add-config", "max.message.bytes=100"])?;
-        let told = until("a failed write is told", || complaints() > before);
+        // An instance that swallows the error tells nothing.
+        let patience = if world.fleet.plant.is_some() { PLANTED } else { PATIENCE };
+        let told = within(patience, "a failed write is told", || complaints() > before);
+        let not_ready = told.and_then(|()| {
+            until("an instance that cannot write is not ready", || {
+                world.fleet.instances.iter().flatten().any(|one| one.readiness() == Some(false))
+            })
+        });
         // As `topics create` makes it: large enough for an event and our headers.
         alter(&["--add-config", "max.message.bytes=2097152"])?;
-        told?;
-        for place in 0..world.fleet.instances.len() {
-            world.fleet.wait_until_ready(place)?;
-        }
-        Ok(())
+        not_ready?;
+        wait_until_all_are_ready(world)
     }
 
     /// While nobody reads, the broker deletes some of what was not read.
@@ -142,6 +145,21 @@ impl Nemesis {
         world.start_all()?;
         result
     }
+}
+
+/// What was written before the broker was back is settled soon, and all members are ready: whoever lost something in
+/// the fault has noticed.
+fn wait_until_caught_up(world: &mut World, back_at: Millis) -> Result<(), String> {
+    wait_until_all_are_ready(world)?;
+    let facts = std::sync::Arc::clone(&world.auditor.facts);
+    within(CAUGHT_UP, "no event is open that was written before the broker was back", || {
+        facts.looked_at.load(Ordering::Relaxed) > back_at
+            && facts.oldest_event.load(Ordering::Relaxed) > back_at
+    })
+}
+
+fn wait_until_all_are_ready(world: &mut World) -> Result<(), String> {
+    (0..world.fleet.instances.len()).try_for_each(|place| world.fleet.wait_until_ready(place))
 }
 
 fn delete_some(world: &World) -> Result<Vec<Place>, String> {

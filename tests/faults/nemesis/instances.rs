@@ -1,12 +1,13 @@
 //! Faults of the instances: killed, stopped, frozen, coming and going.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::Nemesis;
+use super::{Fault, Nemesis};
+use crate::logs::{PANICKED, REASSIGNED};
 use crate::observation::{Observation, now};
-use crate::world::{World, disturbed_since, until};
+use crate::world::{World, disturbed_since, until, within};
 
 /// The points at which the program can end itself, with the most that are passed before it does.
 const POINTS: [(&str, u64); 6] = [
@@ -14,9 +15,14 @@ const POINTS: [(&str, u64); 6] = [
     ("after-2xx", 200),
     ("before-acknowledgement", 20),
     ("before-commit", 4),
-    ("in-rebalance", 2),
+    (IN_REBALANCE, 2),
     ("while-loading", 60),
 ];
+const IN_REBALANCE: &str = "in-rebalance";
+/// A point that is not passed so often by then is not waited for.
+const PASSED_BY: Duration = Duration::from_secs(20);
+/// Members that come and go are not waited for: every so often, in a run that is long enough for more than one round.
+const COME_AND_GO: [usize; 2] = [6, 100];
 /// Longer than the session: the group goes on without the member.
 const FROZEN: Duration = Duration::from_secs(9);
 
@@ -42,16 +48,31 @@ impl Nemesis {
         let passes = 1 + self.dice.below(most);
         world.fleet.start(place, Some(&format!("{point}={passes}")))?;
         let from = now();
+        if point == IN_REBALANCE {
+            self.cause_rebalance(world, place)?;
+        }
         let has_ended = || world.fleet.instance(place).is_ok_and(|instance| instance.has_ended());
-        if until(point, has_ended).is_err() {
+        if within(PASSED_BY, point, has_ended).is_ok() {
+            // When exactly it ended is not known: between the last two looks.
+            world.observe(Observation::Killed { at: now().saturating_sub(1_000).max(from) });
+            world.observe(disturbed_since(now().saturating_sub(1_000).max(from)));
+            *self.at_points.entry(point).or_default() += 1;
+        } else {
             eprintln!("          {point} was not passed {passes} times");
             strike_down(world, place);
         }
-        // When exactly it ended is not known: between the last two looks.
-        world.observe(Observation::Killed { at: now().saturating_sub(1_000).max(from) });
-        world.observe(disturbed_since(now().saturating_sub(1_000).max(from)));
         world.fleet.start(place, None)?;
         world.fleet.wait_until_ready(place)
+    }
+
+    /// The last one is no static member: when it goes and comes back, partitions move.
+    fn cause_rebalance(&mut self, world: &mut World, but: usize) -> Result<(), String> {
+        let last = world.fleet.instances.len() - 1;
+        if last != but {
+            world.fleet.stop(last)?;
+            world.fleet.start(last, None)?;
+        }
+        Ok(())
     }
 
     pub(super) fn restart_all(&mut self, world: &mut World) -> Result<(), String> {
@@ -65,30 +86,40 @@ impl Nemesis {
 
     /// The zombie wakes up after others have taken its partitions over.
     pub(super) fn freeze(&mut self, world: &mut World) -> Result<(), String> {
-        let place = world.fleet.instances.len() - 1;
+        let place = self.any_instance(world);
         let from = now();
         world.fleet.instance(place)?.signal(Signal::SIGSTOP)?;
         std::thread::sleep(FROZEN);
         let instance = world.fleet.instance(place)?;
-        let before = instance.log().matches("the assignment has changed").count();
+        let before = instance.log().matches(REASSIGNED).count();
         instance.signal(Signal::SIGCONT)?;
         until("the zombie finds out", || {
             let log = world.fleet.instance(place).map(|instance| instance.log());
-            log.is_ok_and(|log| log.matches("the assignment has changed").count() > before)
+            log.is_ok_and(|log| log.matches(REASSIGNED).count() > before)
         })?;
         world.fleet.wait_until_ready(place)?;
         world.observe(disturbed_since(from));
         Ok(())
     }
 
-    /// The last member leaves and joins again at once, again and again.
+    /// The last member is told to leave and another one joins, every half second at least, again and again: a group
+    /// that never comes to rest still gets on.
     pub(super) fn come_and_go(&mut self, world: &mut World) -> Result<(), String> {
         let place = world.fleet.instances.len() - 1;
-        for _ in 0..4 {
-            world.fleet.stop(place)?;
+        let rounds = COME_AND_GO[usize::from(self.has_done(Fault::ComeAndGo))];
+        let commits = world.commits();
+        let started = Instant::now();
+        for _ in 0..rounds {
+            world.fleet.send_away(place)?;
             world.fleet.start(place, None)?;
-            self.pause(100, 500);
+            self.pause(200, 450);
         }
+        let commits = world.commits() - commits;
+        // Each of the members that stay commits once a second.
+        if commits < started.elapsed().as_secs() / 4 {
+            return Err(format!("{commits} commits in {:?}", started.elapsed()));
+        }
+        world.fleet.see_off()?;
         world.fleet.wait_until_ready(place)
     }
 
@@ -98,8 +129,8 @@ impl Nemesis {
         world.fleet.stop(place)?;
         world.fleet.start(place, Some("panic-in-attempt=~40"))?;
         world.fleet.wait_until_ready(place)?;
-        let started = world.fleet.count_in_logs("an attempt panicked");
-        until("an attempt panics", || world.fleet.count_in_logs("an attempt panicked") > started)?;
+        let before = world.fleet.logs.count(PANICKED);
+        until("an attempt panics", || world.fleet.logs.count(PANICKED) > before)?;
         world.fleet.stop(place)?;
         world.fleet.start(place, None)?;
         world.fleet.wait_until_ready(place)
