@@ -105,6 +105,8 @@ metrics! {
     kafka_rebalances_total: IntCounterVec = counters(&["kind"]);
     /// Commits that failed; each is repeated.
     commit_failures_total: IntCounter = counter();
+    /// Records that the broker deleted before they were read, by topic: its retention is shorter than the delay.
+    kafka_records_expired_total: IntCounterVec = counters(&["topic"]);
     /// Deliveries whose partition was gone before they were settled: they may arrive twice.
     possible_duplicates_total: IntCounter = counter();
     /// Records that could not be written at first; each is repeated.

@@ -169,6 +169,12 @@ impl Intake {
         }
     }
 
+    /// The offset after the last one that was read of a partition.
+    #[must_use]
+    pub fn next_offset(&self, partition: Partition) -> Option<i64> {
+        self.assigned.get(&partition).map(|assigned| assigned.tracker.next_offset())
+    }
+
     /// How many records of these partitions are open.
     #[must_use]
     pub fn open_records(&self, partitions: &[Partition]) -> usize {

@@ -120,6 +120,12 @@ impl OffsetTracker {
         self.records.front().map_or(self.next, |record| record.offset.min(self.next))
     }
 
+    /// The offset after the last one that was read.
+    #[must_use]
+    pub const fn next_offset(&self) -> i64 {
+        self.next
+    }
+
     /// How many records that were read here are not settled.
     #[must_use]
     pub const fn open_records(&self) -> usize {

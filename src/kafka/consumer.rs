@@ -8,8 +8,10 @@
 mod committer;
 mod context;
 mod desk;
+mod expiry;
 mod feed;
 mod lag;
+mod membership;
 mod outlet;
 mod rebalance;
 mod waker;
@@ -22,7 +24,6 @@ use std::thread;
 use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::Consumer as _;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
@@ -36,6 +37,7 @@ use self::committer::Committer;
 use self::context::{GroupConsumer, GroupContext, Rebalance};
 use self::desk::Desk;
 use self::lag::Lag;
+use self::membership::{connect, join};
 use crate::clock::Clock;
 use crate::engine::event::{Partition, Source};
 use crate::engine::intake::{Budget, Intake};
@@ -121,6 +123,9 @@ struct Reader {
     shutdown: Shutdown,
     /// It has a name that stays with it over restarts.
     is_static: bool,
+    config: ClientConfig,
+    /// When the group has put it out, if it has.
+    put_out_at: Option<Timestamp>,
     next_commit: Timestamp,
     /// With which partition the last round of reading began.
     first_read: Partition,
@@ -133,9 +138,11 @@ struct Reader {
 pub fn run(parts: Parts) -> Result<(), ConsumerError> {
     let mut reader = Reader::start(parts)?;
     while !reader.shutdown.is_asked() {
-        let did_something = reader.turn()?;
-        if !did_something {
-            reader.sleep();
+        match reader.turn() {
+            Ok(true) => {}
+            Ok(false) => reader.sleep(),
+            Err(ConsumerError::Fatal(error)) => reader.begin_anew(error)?,
+            Err(error) => return Err(error),
         }
     }
     reader.stop();
@@ -149,15 +156,14 @@ impl Reader {
         for kind in ["assigned", "revoked", "lost"] {
             parts.metrics.kafka_rebalances_total.with_label_values(&[kind]);
         }
+        for topic in &parts.topics {
+            parts.metrics.kafka_records_expired_total.with_label_values(&[topic]);
+        }
         let context = GroupContext::default();
         let start_error = |source| ConsumerError::Start { topics: parts.topics.join(", "), source };
-        let mut consumer: GroupConsumer =
-            parts.config.create_with_context(context.clone()).map_err(start_error)?;
-        let waker = parts.settlements.waker.clone();
-        consumer.set_nonempty_callback(move || waker.wake());
-        let names: Vec<_> = parts.topics.iter().map(String::as_str).collect();
-        consumer.subscribe(&names).map_err(start_error)?;
-        let consumer = Arc::new(consumer);
+        let consumer = connect(&parts.config, &context, &parts.settlements.waker);
+        let consumer = Arc::new(consumer.map_err(start_error)?);
+        join(&consumer, &parts.topics)?;
         let committer =
             Committer::start(&consumer, parts.topics.clone(), parts.settlements.waker.clone())?;
         Ok(Self {
@@ -178,6 +184,8 @@ impl Reader {
             clock: parts.clock,
             shutdown: parts.shutdown,
             is_static: parts.config.get("group.instance.id").is_some(),
+            config: parts.config,
+            put_out_at: None,
         })
     }
 

@@ -3,8 +3,9 @@
 //! Only the broker's acknowledgement counts: it hands the [`Ticket`] back, and what is not acknowledged comes back as
 //! unwritten and is written again by the shard that it belongs to. A time-out means unknown, and unknown is not done.
 
+mod health;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -14,6 +15,8 @@ use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext};
 use tokio::sync::mpsc;
 use tracing::warn;
+
+pub use self::health::Health;
 
 use super::polled::PolledProducer;
 use super::record::{Encoded, delivery, state};
@@ -70,18 +73,6 @@ pub struct Producer {
     health: Health,
 }
 
-/// Whether the last record came through.
-#[derive(Clone, Debug)]
-pub struct Health(Arc<AtomicBool>);
-
-impl Health {
-    /// Whether records can be written, as far as is known.
-    #[must_use]
-    pub fn is_good(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 impl std::fmt::Debug for Producer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Producer").field("health", &self.health).finish_non_exhaustive()
@@ -98,7 +89,7 @@ impl Producer {
         topics: Arc<TopicNames>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, KafkaError> {
-        let health = Health(Arc::new(AtomicBool::new(true)));
+        let health = Health::default();
         let context = Acknowledge {
             health: health.clone(),
             metrics,
@@ -136,7 +127,7 @@ impl Producer {
             record = record.partition(partition);
         }
         self.inner.send(record).map_err(|(error, record)| {
-            self.health.0.store(false, Ordering::Relaxed);
+            self.health.refused(&addressed.topic, Instant::now());
             warn!(topic = addressed.topic, %error, "a record cannot be queued; it is tried again");
             record.delivery_opaque
         })
@@ -204,13 +195,17 @@ impl ProducerContext for Acknowledge {
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         failpoint::kill("before-acknowledgement");
         let Ticket { order, reply } = *ticket;
-        self.health.0.store(result.is_ok(), Ordering::Relaxed);
         let receipt = match result {
-            Ok(_) => Receipt::Written(order),
+            Ok(record) => {
+                self.health.taken(record.topic());
+                Receipt::Written(order)
+            }
             Err(_) if failpoint::is_planted("swallow-error") => Receipt::Written(order),
             Err((error, record)) => {
+                let now = Instant::now();
+                self.health.refused(record.topic(), now);
                 self.metrics.produce_failures_total.inc();
-                if let Some(unsaid) = self.writing.occurs(Instant::now()) {
+                if let Some(unsaid) = self.writing.occurs(now) {
                     let (topic, mend) = (record.topic(), mend(error));
                     warn!(topic, %error, mend, unsaid, "a record was not written; it is tried again");
                 }

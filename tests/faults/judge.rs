@@ -116,9 +116,9 @@ impl Judge {
                 self.commit(*partition, *offset, metadata, *at);
             }
             &Observation::Complete { at } => self.hear_suspects(at),
-            &Observation::Killed { at } => {
+            &Observation::Killed { from, until } => {
                 self.kills += 1;
-                self.disturb(at, at, true);
+                self.disturb(from, until, true);
             }
             &Observation::Disturbed { from, until } => self.disturb(from, until, false),
             &Observation::Changed { project, slot, at } => {
@@ -288,7 +288,7 @@ impl Judge {
     fn disturb(&mut self, from: Millis, until: Millis, is_kill: bool) {
         let then = self.history.iter().rev().find(|(at, _)| *at <= from);
         let progress = then.map(|(_, progress)| progress.clone()).unwrap_or_default();
-        self.disturbances.push(Disturbance { until, progress, is_kill });
+        self.disturbances.push(Disturbance { from, until, progress, is_kill });
     }
 
     fn complain(&mut self, what: String) {

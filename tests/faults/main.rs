@@ -71,10 +71,9 @@ fn run(options: &Options, strike: impl FnOnce(&mut Nemesis, &mut World)) -> Resu
     let mut nemesis = Nemesis::new(options.seed);
     strike(&mut nemesis, &mut world);
     eprintln!("draining");
-    let draining_since = observation::now();
     let drained = world.fleet.heal().and_then(|()| world.drain());
     nemesis.tell_of_crashes(&mut world);
-    nemesis.look_for_losses(&world, draining_since);
+    nemesis.look_for_losses(&world);
     if let Err(what) = drained {
         world.observe(Observation::Missed(what));
     }

@@ -12,9 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::dice::Dice;
-use crate::logs::LOSSES;
-use crate::observation::{Millis, Observation, now};
-use crate::world::{World, disturbed_since};
+use crate::observation::{Millis, Observation};
+use crate::world::World;
 
 /// What can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,7 +70,7 @@ const ROUND: [(Fault, usize); 15] = [
     (Fault::Panic, 1),
 ];
 
-/// A loss is known a session after it began.
+/// A member that is starved finds out so long after its session ran out, at most.
 const BEFORE_A_LOSS: Millis = 20_000;
 
 impl Fault {
@@ -142,10 +141,10 @@ impl Nemesis {
     }
 
     fn inflict(&mut self, fault: Fault, world: &mut World) {
-        let (started, from) = (Instant::now(), now());
+        let started = Instant::now();
         let result = world.fleet.heal().and_then(|()| self.strike(fault, world));
         self.tell_of_crashes(world);
-        self.look_for_losses(world, from);
+        self.look_for_losses(world);
         eprintln!("{:6.1} s  {}", started.elapsed().as_secs_f64(), fault.name());
         if let Err(what) = result {
             eprintln!("          {what}");
@@ -173,8 +172,8 @@ impl Nemesis {
     pub fn tell_of_crashes(&mut self, world: &mut World) {
         for at in std::mem::take(&mut world.fleet.crashes) {
             self.crashes += 1;
-            world.observe(Observation::Killed { at });
-            world.observe(disturbed_since(at.saturating_sub(BEFORE_A_LOSS)));
+            world
+                .observe(Observation::Killed { from: at.saturating_sub(BEFORE_A_LOSS), until: at });
         }
     }
 
@@ -185,12 +184,12 @@ impl Nemesis {
 
     /// A member on a machine that is too busy may lose its partitions, or not get its last commit through, without any
     /// fault of ours; it says so, and what it held may be repeated.
-    pub fn look_for_losses(&mut self, world: &World, from: Millis) {
-        let losses = LOSSES.into_iter().map(|line| world.fleet.logs.count(line)).sum();
-        if losses > self.losses {
-            self.losses = losses;
-            world.observe(disturbed_since(from.saturating_sub(BEFORE_A_LOSS)));
-        }
+    pub fn look_for_losses(&mut self, world: &World) {
+        let told = world.fleet.logs.take_losses();
+        let (Some(first), Some(last)) = (told.iter().min(), told.iter().max()) else { return };
+        self.losses += told.len() as u64;
+        let from = first.saturating_sub(BEFORE_A_LOSS);
+        world.observe(Observation::Disturbed { from, until: *last });
     }
 
     /// How often members have said that they lost what they held.

@@ -53,8 +53,8 @@ pub enum Observation {
     Commit { partition: Partition, offset: i64, metadata: String, at: Millis },
     /// Everything that was written or answered until `at` has been observed.
     Complete { at: Millis },
-    /// An instance was killed.
-    Killed { at: Millis },
+    /// An instance was killed in that time.
+    Killed { from: Millis, until: Millis },
     /// Something that may cost members their partitions without their doing.
     Disturbed { from: Millis, until: Millis },
     /// A connection's status was about to be changed, or it was about to be deleted.

@@ -85,6 +85,7 @@ impl Report {
             "excused": class(Class::Excused),
             "lost": account.lost(), "phantom": account.phantoms,
             "duplicates": account.duplicates, "duplicates_bound": account.duplicates_bound,
+            "bound_of_kills": account.bound_of_kills,
             "unexplained_duplicates": account.unexplained, "torn_exchanges": account.torn, "cut_off": account.cut_off,
             "commits": account.commits, "unsafe_commits": account.unsafe_commits,
             "kills": account.kills, "kills_with_work": account.kills_with_work,
@@ -119,11 +120,12 @@ impl Report {
         row("  not safe", &account.unsafe_commits);
         row("duplicates", &account.duplicates);
         row("  bound: in flight or settled since the last commit", &account.duplicates_bound);
+        row("    of it for kills", &account.bound_of_kills);
         row("  that no kill, disturbance or torn line explains", &account.unexplained);
         row("  cut off when their partition had to go", &account.cut_off);
         row("kills -9", &account.kills);
         row("  with work in flight", &account.kills_with_work);
-        row("  of them by librdkafka's own crash (its issue 5280)", &self.crashes);
+        row("  ended by librdkafka: crashed (its issue 5280), fenced", &self.crashes);
         row("rebalances", &self.rebalances);
         row("  partitions lost, or given up without a last commit", &self.losses);
         row("records in tiers", &self.retries);

@@ -22,7 +22,7 @@ pub fn tell(log: &[Observation], wanted: Pair) -> String {
             }
             Observation::Receipt { pair, at } if *pair == wanted => format!("{at} received"),
             Observation::DeadLetter { pair, at } if *pair == wanted => format!("{at} dead letter"),
-            Observation::Killed { at } => format!("{at} (an instance is killed)"),
+            Observation::Killed { from, .. } => format!("{from} (an instance is killed)"),
             Observation::Disturbed { from, until } => format!("{from}-{until} (disturbed)"),
             Observation::Commit { partition, offset, metadata, at } => {
                 let inherited = barnabas::engine::offsets::encoding::decode(metadata, *offset)

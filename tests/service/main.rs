@@ -17,6 +17,7 @@ mod observe;
 mod outage;
 mod pipeline;
 mod rebalance;
+mod refusals;
 mod restart;
 mod retry;
 mod rights;

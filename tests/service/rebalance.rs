@@ -7,6 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use barnabas::demo::receiver::Behaviour;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::json;
 
 use crate::support::log::committed;
@@ -136,4 +138,45 @@ fn a_member_that_is_told_to_stop_while_it_joins_again_leaves_in_order() {
         member.stop();
     }
     other.stop();
+}
+
+/// Somebody who takes the name of that member; it commits nothing.
+fn usurper(stage: &Stage, name: &str) -> BaseConsumer {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &stage.bootstrap)
+        .set("group.id", &stage.name)
+        .set("group.instance.id", name)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("enable.auto.commit", "false")
+        .create()
+        .unwrap();
+    consumer.subscribe(&[&stage.events()]).unwrap();
+    consumer
+}
+
+#[test]
+fn a_member_that_was_put_out_joins_anew_and_if_that_comes_again_soon_it_ends() {
+    const NAME: &str = "barnabas-0";
+    let Some(stage) = Stage::new("put-out", "") else { return };
+    stage.connect("all", json!({}));
+    let mut service = stage.start_with(&[("BARNABAS_KAFKA__GROUP_INSTANCE_ID", NAME)]).ready();
+    stage.produce(0..20);
+    stage.receiver.wait_for("/all", 20, PATIENCE).unwrap();
+
+    let first = usurper(&stage, NAME);
+    eventually("it joins anew", || {
+        let _ = first.poll(Duration::from_millis(50));
+        service.log().contains("it joins anew").then_some(())
+    });
+    drop(first);
+    stage.produce(20..40);
+    stage.receiver.wait_for("/all", 40, PATIENCE).unwrap();
+
+    let second = usurper(&stage, NAME);
+    let status = eventually("it ends", || {
+        let _ = second.poll(Duration::from_millis(50));
+        service.ended()
+    });
+    assert!(!status.success());
+    assert!(service.log().contains("has another instance the same kafka.group_instance_id?"));
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rdkafka::message::{BorrowedMessage, Message, OwnedMessage};
 
+use super::expiry::Jumps;
 use super::feed::{Feed, Read, recorded_at};
 use super::outlet::Outlet;
 use crate::engine::event::Partition;
@@ -20,6 +21,7 @@ pub(super) struct Desk {
     outlet: Outlet,
     /// Records of tiers that are not due; each is the head of its partition, which rests.
     heads: BTreeMap<Partition, OwnedMessage>,
+    jumps: Jumps,
     stale_settlements: u64,
     metrics: Arc<Metrics>,
 }
@@ -31,6 +33,7 @@ impl Desk {
             feed,
             outlet,
             heads: BTreeMap::new(),
+            jumps: Jumps::default(),
             stale_settlements: 0,
             metrics: Arc::clone(metrics),
         }
@@ -70,6 +73,9 @@ impl Desk {
         now: Timestamp,
     ) {
         failpoint::kill("after-poll");
+        if let Some(due) = self.intake.next_offset(partition) {
+            self.jumps.note(partition, due, record.offset());
+        }
         match self.feed.due(record) {
             Some(due) if due > now => {
                 self.intake.hold(partition, due);
@@ -108,6 +114,11 @@ impl Desk {
         self.intake.committed(commit);
     }
 
+    /// Where offsets have jumped since this was asked last.
+    pub(super) fn take_jumps(&mut self) -> BTreeMap<Partition, i64> {
+        self.jumps.take()
+    }
+
     /// Sends what was read on to the shards.
     pub(super) fn flush(&mut self) {
         self.outlet.flush();
@@ -115,6 +126,7 @@ impl Desk {
 
     /// What was held of a partition stays in its log.
     pub(super) fn drop_head(&mut self, partition: Partition) {
+        self.jumps.forget(partition);
         self.heads.remove(&partition);
     }
 }

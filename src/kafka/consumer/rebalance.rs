@@ -32,7 +32,7 @@ const LAST_COMMIT: Duration = Duration::from_secs(10);
 /// What a group on the move is given before the commit is tried again.
 const MOMENT: Duration = Duration::from_millis(50);
 /// How long one question to the broker may take, and the pause before it is asked again.
-const QUESTION: Duration = Duration::from_secs(5);
+pub(super) const QUESTION: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long librdkafka is served after the last word to it.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -49,6 +49,7 @@ impl Reader {
         };
         let mut explicit = TopicPartitionList::with_capacity(starts.len());
         for (partition, progress) in starts {
+            self.look_for_expired(partition, progress.offset);
             let topic = &self.topics[usize::from(partition.topic)];
             let offset = Offset::Offset(progress.offset);
             if let Err(error) = explicit.add_partition_offset(topic, partition.number, offset) {
@@ -133,12 +134,16 @@ impl Reader {
 
     pub(super) fn lose(&mut self, list: &TopicPartitionList) {
         self.metrics.kafka_rebalances_total.with_label_values(&["lost"]).inc();
-        let partitions = self.partitions(list);
-        warn!(source = ?self.source, partitions = partitions.len(), "partitions were lost");
-        let epochs = self.epochs(&partitions);
-        self.desk.outlet().broadcast(|| Input::Abandon(epochs.clone()));
-        self.forget(&partitions);
+        self.abandon(&self.partitions(list));
         self.unassign(list);
+    }
+
+    /// Forgets partitions that somebody else may have already.
+    pub(super) fn abandon(&mut self, partitions: &[Partition]) {
+        warn!(source = ?self.source, partitions = partitions.len(), "partitions were lost");
+        let epochs = self.epochs(partitions);
+        self.desk.outlet().broadcast(|| Input::Abandon(epochs.clone()));
+        self.forget(partitions);
     }
 
     fn unassign(&mut self, list: &TopicPartitionList) {
@@ -293,7 +298,7 @@ impl Reader {
         info!(source = ?self.source, "the consumer has left its group");
     }
 
-    fn update_share(&mut self) {
+    pub(super) fn update_share(&mut self) {
         let owned = u32::try_from(self.desk.intake().assignment().count()).unwrap_or(u32::MAX);
         if let Some(share) = self.share.update(self.source, owned, self.clock.now()) {
             self.desk.outlet().broadcast(|| Input::Share(share));

@@ -39,6 +39,8 @@ pub struct Account {
     pub phantoms: u64,
     pub duplicates: u64,
     pub duplicates_bound: u64,
+    /// The part of the bound that kills alone account for.
+    pub bound_of_kills: u64,
     /// Deliveries repeated without a kill or a disturbance that would explain it.
     pub unexplained: u64,
     pub unsafe_commits: u64,
@@ -86,6 +88,7 @@ impl Judge {
             commits: self.commits,
             kills: self.kills,
             kills_with_work: allowance.kills_with_work,
+            bound_of_kills: allowance.bound_of_kills,
             duplicates_bound: allowance.bound + self.torn,
             torn: self.torn,
             complaints: self.complaints.clone(),

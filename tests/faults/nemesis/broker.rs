@@ -11,7 +11,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::{Fault, Nemesis};
 use crate::fleet::PATIENCE;
-use crate::logs::NOT_WRITTEN;
+use crate::logs::{EXPIRED, NOT_WRITTEN};
 use crate::observation::{Millis, Observation, Partition, Place, now};
 use crate::proxy::Line;
 use crate::world::{World, disturbed_since, until, within};
@@ -120,7 +120,9 @@ impl Nemesis {
             world.observe(Observation::Purged { place });
         }
         world.look_at_everything()?;
-        world.start_all()
+        let counted = world.fleet.logs.count(EXPIRED);
+        world.start_all()?;
+        until("what was deleted is told", || world.fleet.logs.count(EXPIRED) > counted)
     }
 
     /// While nobody is a member, somebody commits our own offsets with other metadata.

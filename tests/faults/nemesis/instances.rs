@@ -51,11 +51,16 @@ impl Nemesis {
         if point == IN_REBALANCE {
             self.cause_rebalance(world, place)?;
         }
-        let has_ended = || world.fleet.instance(place).is_ok_and(|instance| instance.has_ended());
+        // It ended between the last two looks.
+        let mut looks = (from, from);
+        let has_ended = || {
+            let has_ended = world.fleet.instance(place).is_ok_and(|instance| instance.has_ended());
+            looks = (looks.1, now());
+            has_ended
+        };
         if within(PASSED_BY, point, has_ended).is_ok() {
-            // When exactly it ended is not known: between the last two looks.
-            world.observe(Observation::Killed { at: now().saturating_sub(1_000).max(from) });
-            world.observe(disturbed_since(now().saturating_sub(1_000).max(from)));
+            let (from, until) = looks;
+            world.observe(Observation::Killed { from, until });
             *self.at_points.entry(point).or_default() += 1;
         } else {
             eprintln!("          {point} was not passed {passes} times");
@@ -138,7 +143,8 @@ impl Nemesis {
 }
 
 fn strike_down(world: &mut World, place: usize) {
+    let from = now();
     if world.fleet.kill(place) {
-        world.observe(Observation::Killed { at: now() });
+        world.observe(Observation::Killed { from, until: now() });
     }
 }
