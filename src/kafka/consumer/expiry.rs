@@ -4,16 +4,18 @@
 //! a partition is taken over, and where the offsets jump while it is read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
 use tracing::error;
 
 use super::Reader;
-use super::rebalance::QUESTION;
 use crate::engine::event::Partition;
 
 /// A jump over fewer offsets is markers of transactions; the broker deletes whole segments.
 const JUMP: i64 = 100;
+/// How long the broker may take to say where a log begins.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Where the offsets of partitions have jumped.
 #[derive(Debug, Default)]
@@ -45,13 +47,14 @@ impl Jumps {
 }
 
 impl Reader {
-    /// Looks whether what is next for the group is still there. An answer that does not come is not waited for.
-    pub(super) fn look_for_expired(&self, partition: Partition, next: i64) {
+    /// Looks whether what is next for the group is still there. Answers whether the broker did: one that is slow is not
+    /// to be asked again now, for nothing is read meanwhile.
+    pub(super) fn look_for_expired(&self, partition: Partition, next: i64) -> bool {
         let topic = &self.topics[usize::from(partition.topic)];
-        let Ok((low, _)) = self.consumer.fetch_watermarks(topic, partition.number, QUESTION) else {
-            return;
+        let Ok((low, _)) = self.consumer.fetch_watermarks(topic, partition.number, MOMENT) else {
+            return false;
         };
-        let Ok(records @ 1..) = u64::try_from(low - next) else { return };
+        let Ok(records @ 1..) = u64::try_from(low - next) else { return true };
         self.metrics.kafka_records_expired_total.with_label_values(&[topic]).inc_by(records);
         error!(
             topic,
@@ -60,12 +63,15 @@ impl Reader {
             next,
             "records were deleted before they were read"
         );
+        true
     }
 
     /// Looks where offsets have jumped since the last time.
     pub(super) fn look_at_jumps(&mut self) {
         for (partition, due) in self.desk.take_jumps() {
-            self.look_for_expired(partition, due);
+            if !self.look_for_expired(partition, due) {
+                return;
+            }
         }
     }
 }

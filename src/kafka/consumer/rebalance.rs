@@ -32,7 +32,7 @@ const LAST_COMMIT: Duration = Duration::from_secs(10);
 /// What a group on the move is given before the commit is tried again.
 const MOMENT: Duration = Duration::from_millis(50);
 /// How long one question to the broker may take, and the pause before it is asked again.
-pub(super) const QUESTION: Duration = Duration::from_secs(5);
+const QUESTION: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long librdkafka is served after the last word to it.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -48,8 +48,9 @@ impl Reader {
             return self.accept(list);
         };
         let mut explicit = TopicPartitionList::with_capacity(starts.len());
+        let mut answers = true;
         for (partition, progress) in starts {
-            self.look_for_expired(partition, progress.offset);
+            answers = answers && self.look_for_expired(partition, progress.offset);
             let topic = &self.topics[usize::from(partition.topic)];
             let offset = Offset::Offset(progress.offset);
             if let Err(error) = explicit.add_partition_offset(topic, partition.number, offset) {
