@@ -90,6 +90,8 @@ impl Producer {
         metrics: Arc<Metrics>,
     ) -> Result<Self, KafkaError> {
         let health = Health::default();
+        let mut config = config.clone();
+        config.set("statistics.interval.ms", health::LOOK_INTERVAL_MS);
         let context = Acknowledge {
             health: health.clone(),
             metrics,
@@ -186,6 +188,10 @@ impl ClientContext for Acknowledge {
         if let Some(unsaid) = self.connection.occurs(Instant::now()) {
             warn!(%error, reason, unsaid, "the producer has trouble; it is tried again");
         }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.health.note_statistics(statistics);
     }
 }
 

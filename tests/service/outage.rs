@@ -12,7 +12,7 @@ use crate::support::stage::{Stage, event};
 use crate::support::{PATIENCE, eventually};
 
 #[test]
-fn a_service_that_is_there_before_its_broker_goes_on_when_it_comes() {
+fn a_service_is_not_ready_without_its_broker_and_goes_on_when_it_comes() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().to_str().unwrap();
     let Some(broker) = Broker::start(&["--dir", dir]) else { return };
@@ -30,12 +30,24 @@ fn a_service_that_is_there_before_its_broker_goes_on_when_it_comes() {
     assert_eq!((service.get("/livez").0, service.get("/readyz").0), (200, 503));
 
     let port = bootstrap.rsplit(':').next().unwrap();
-    let _broker = Broker::start(&["--dir", dir, "--port", port]).unwrap();
+    let broker = Broker::start(&["--dir", dir, "--port", port]).unwrap();
     let service = service.ready();
     stage.produce(0..20);
     stage.receiver.wait_for("/all", 20, PATIENCE).unwrap();
+    drop(broker);
+    eventually("it is not ready while its broker is away", || {
+        let (code, body) = service.get("/readyz");
+        (code == 503 && body.contains("\"producer\":false")).then_some(())
+    });
+    assert!(service.log().contains("the producer has trouble; it is tried again"));
+    assert_eq!(service.get("/livez").0, 200, "a restart would not help");
+
+    let _broker = Broker::start(&["--dir", dir, "--port", port]).unwrap();
+    let service = service.ready();
+    stage.produce(20..40);
+    stage.receiver.wait_for("/all", 40, PATIENCE).unwrap();
     service.stop();
-    assert_eq!(stage.receiver.counts("/all").requests, 20);
+    assert_eq!(stage.receiver.counts("/all").requests, 40);
 }
 
 /// One record by Apache Kafka's own client: a header, a key and a value.
