@@ -11,6 +11,7 @@ mod addresses;
 mod admin;
 mod error;
 mod part;
+mod roles;
 mod wiring;
 
 use std::sync::atomic::Ordering;
@@ -24,6 +25,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 pub use self::error::AppError;
+pub use self::roles::{Role, Roles};
 
 use self::part::{End, Part};
 use crate::admin::read_models::ReadModels;
@@ -77,6 +79,7 @@ pub struct App {
 #[derive(Debug)]
 struct Service {
     config: Config,
+    roles: Roles,
     check: TopicCheck,
     shutdown: Shutdown,
     clock: Clock,
@@ -120,6 +123,7 @@ impl App {
             table,
             events: Arc::default(),
             retries: Arc::default(),
+            delivers: true,
             producer: producer.health(),
             stopping: Arc::default(),
             shards: Arc::default(),
@@ -134,6 +138,7 @@ impl App {
         let traces = Traces::start(&config.traces, &metrics.spans_dropped_total)?;
         let service = Service {
             config,
+            roles: Roles::ALL,
             check,
             shutdown,
             clock,
@@ -149,6 +154,17 @@ impl App {
             read_models: None,
         };
         Ok(Self { listener, set_up_token, service })
+    }
+
+    /// Leaves out what is none of these roles.
+    #[must_use]
+    pub fn with(mut self, roles: Roles) -> Self {
+        self.service.roles = roles;
+        self.service.status.delivers = roles.delivers;
+        if !roles.has_api {
+            (self.service.tokens, self.set_up_token) = (None, None);
+        }
+        self
     }
 
     /// The token for the set-up, where there is no tokens file: for whoever has started the process, and nobody else.
@@ -301,12 +317,13 @@ impl Service {
         let tiers = u32::try_from(self.names.retry.len()).unwrap_or(u32::MAX);
         let partitions = ready.events_partitions + tiers * ready.retry_partitions;
         let share = GroupShare::new(partitions, self.clock.now());
-        let fresh = self.event_reader(table, events_queue, &share, &driver);
-        let due = self.retry_reader(retries_queue, &share, &driver);
-        let readers = vec![
-            Part::start("events-consumer", &ends, move || consumer::run(fresh))?,
-            Part::start("retries-consumer", &ends, move || consumer::run(due))?,
-        ];
+        let mut readers = Vec::new();
+        if self.roles.delivers {
+            let fresh = self.event_reader(table, events_queue, &share, &driver);
+            let due = self.retry_reader(retries_queue, &share, &driver);
+            readers.push(Part::start("events-consumer", &ends, move || consumer::run(fresh))?);
+            readers.push(Part::start("retries-consumer", &ends, move || consumer::run(due))?);
+        }
         Ok(Some(Running { readers, driver, connections, admin, read_models, ended }))
     }
 }

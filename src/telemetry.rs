@@ -76,6 +76,8 @@ pub struct Status {
     pub events: Arc<AtomicBool>,
     /// The group has assigned tiers to us, be it none.
     pub retries: Arc<AtomicBool>,
+    /// It is a member of the groups; one that is none waits for no assignment.
+    pub delivers: bool,
     /// Retries and dead letters can be written.
     pub producer: Health,
     /// We were told to stop.
@@ -106,8 +108,8 @@ impl Status {
         let checks = Checks {
             topics: self.topics.load(Ordering::Acquire),
             table: *self.table.borrow(),
-            events_assigned: self.events.load(Ordering::Acquire),
-            retries_assigned: self.retries.load(Ordering::Acquire),
+            events_assigned: !self.delivers || self.events.load(Ordering::Acquire),
+            retries_assigned: !self.delivers || self.retries.load(Ordering::Acquire),
             producer: self.producer.is_good(),
             not_stopping: !self.stopping.load(Ordering::Acquire),
         };

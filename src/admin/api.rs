@@ -34,6 +34,15 @@ use super::tokens::{Role, Tokens};
 /// The largest body of a request.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 
+/// What is served beside the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// The console's pages.
+    Console,
+    /// Nothing; to whoever asks for a page there is none.
+    Nothing,
+}
+
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone)]
 pub struct Admin(Arc<Inner>);
@@ -62,9 +71,14 @@ impl Admin {
         connections: Connections,
         read_models: Arc<OnceLock<ReadModels>>,
         is_loopback: bool,
+        beside: Beside,
     ) -> Self {
+        let pages = match beside {
+            Beside::Console => console::routes(),
+            Beside::Nothing => Vec::new(),
+        };
         let mut rules = Rules::default();
-        for route in routes().into_iter().chain(console::routes()) {
+        for route in routes().into_iter().chain(pages) {
             rules.add(route.method, route.path, route.access);
         }
         let sessions = Sessions::default();

@@ -9,7 +9,7 @@ use tracing::info;
 
 use super::part::End;
 use super::{AppError, Service};
-use crate::admin::api::Admin;
+use crate::admin::api::{Admin, Beside};
 use crate::admin::connections::{self, Connections};
 use crate::admin::server;
 use crate::engine::table::ConnectionTable;
@@ -43,7 +43,9 @@ impl Service {
             audit_topic: self.names.audit.as_str().into(),
         });
         let read_models = Arc::clone(self.read_models.get_or_insert_default());
-        let admin = Admin::new(tokens, connections, read_models, address.ip().is_loopback());
+        let is_loopback = address.ip().is_loopback();
+        let beside = if self.roles.has_console { Beside::Console } else { Beside::Nothing };
+        let admin = Admin::new(tokens, connections, read_models, is_loopback, beside);
         let (shutdown, ends) = (self.shutdown.clone(), ends.clone());
         info!(%address, "the admin API is served");
         Ok(Some(tokio::spawn(async move {

@@ -98,7 +98,7 @@ impl Producer {
             connection: Trouble::default(),
             writing: Trouble::default(),
         };
-        let inner = Arc::new(PolledProducer::new(config, context)?);
+        let inner = Arc::new(PolledProducer::new(&config, context)?);
         Ok(Self { inner, topics, health })
     }
 

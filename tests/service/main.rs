@@ -21,6 +21,7 @@ mod refusals;
 mod restart;
 mod retry;
 mod rights;
+mod roles;
 mod rolling;
 mod secrets;
 mod setup;

@@ -51,7 +51,8 @@ fn rig() -> Rig {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokens.json");
     file.save(&path).unwrap();
-    let admin = Admin::new(Tokens::open(&path).unwrap(), services(), Arc::default(), true);
+    let tokens = Tokens::open(&path).unwrap();
+    let admin = Admin::new(tokens, services(), Arc::default(), true, Beside::Console);
     let [viewer, editor, operator, elsewhere, expired] = texts;
     let router = server::router(admin);
     Rig { router, viewer, editor, operator, elsewhere, expired, _folder: folder }

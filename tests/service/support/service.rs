@@ -28,9 +28,20 @@ pub struct Service {
 impl Service {
     /// Starts an instance and waits until its telemetry answers.
     pub fn start(config: &Path, log: PathBuf, environment: &[(&str, &str)]) -> Self {
+        Self::start_as(config, log, environment, &[])
+    }
+
+    /// With further arguments.
+    pub fn start_as(
+        config: &Path,
+        log: PathBuf,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Self {
         let mut child = Command::new(PROGRAM)
             .args(["serve", "--config"])
             .arg(config)
+            .args(arguments)
             .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())

@@ -140,9 +140,17 @@ impl Stage {
 
     /// Starts an instance with further settings in its environment.
     pub fn start_with(&self, environment: &[(&str, &str)]) -> Service {
+        Service::start(&self.config(), self.next_log(), environment)
+    }
+
+    /// Starts an instance with these roles and waits until it is ready.
+    pub fn serve_as(&self, roles: &str) -> Service {
+        Service::start_as(&self.config(), self.next_log(), &[], &["--roles", roles]).ready()
+    }
+
+    fn next_log(&self) -> PathBuf {
         let number = self.instances.fetch_add(1, Ordering::Relaxed);
-        let log = self.folder.path().join(format!("serve-{number}.log"));
-        Service::start(&self.config(), log, environment)
+        self.folder.path().join(format!("serve-{number}.log"))
     }
 
     /// Writes a connection that wants everything of the project, to a healthy path of its name; `change` may alter
