@@ -24,6 +24,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::TypedValueParser as _;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, FaultReport};
@@ -50,7 +51,10 @@ Exit codes:
 #[command(name = "barnabas", version, about, after_help = EXAMPLES, arg_required_else_help = true)]
 struct Cli {
     /// Configuration file (TOML); it stands above the defaults and below `BARNABAS_<SECTION>__<KEY>`
-    #[arg(long, global = true, value_name = "FILE", env = "BARNABAS_CONFIG")]
+    #[arg(
+        long, global = true, value_name = "FILE", env = "BARNABAS_CONFIG",
+        value_parser = clap::builder::OsStringValueParser::new().map(PathBuf::from)
+    )]
     config: Option<PathBuf>,
     /// How data is printed
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
@@ -153,6 +157,14 @@ pub enum CliError {
 }
 
 impl CliError {
+    /// A file that could not be used; one that is not there is a thing that was not found.
+    fn of_file(said: impl fmt::Display, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NotFound(said.to_string()),
+            _ => Self::Failed(said.to_string()),
+        }
+    }
+
     /// The code that the process ends with.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
@@ -199,7 +211,9 @@ pub fn run() -> ExitCode {
             return ExitCode::from(u8::try_from(asked_or_wrong.exit_code()).unwrap_or(2));
         }
     };
-    let context = Context::new(cli.config, cli.output);
+    // An empty variable names no file.
+    let file = cli.config.filter(|file| !file.as_os_str().is_empty());
+    let context = Context::new(file, cli.output);
     match cli.command.run(&context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -11,6 +11,7 @@ mod known;
 mod layer;
 pub mod log;
 mod nearest;
+mod schema;
 mod shown;
 mod tree;
 
@@ -38,6 +39,7 @@ use crate::telemetry::TelemetryConfig;
 use crate::traces::TracesConfig;
 
 pub use self::fault::{Fault, FaultReport};
+pub use self::schema::schema;
 
 /// The first layer, and the reference of all keys.
 const DEFAULTS: &str = include_str!("../config/default.toml");

@@ -15,6 +15,7 @@ use super::dead_letters::LetterQuery;
 use super::place::Place;
 use super::problem::Problem;
 use crate::engine::connection::ConnectionKey;
+use crate::engine::delivery::DeadLetterReason;
 
 /// On a page, where nothing is said.
 const DEFAULT_LIMIT: usize = 50;
@@ -94,7 +95,7 @@ impl LetterFilter {
         Ok(LetterQuery {
             project_id: Some(project.to_owned()),
             connection: given(&self.connection).map(key).transpose()?,
-            reason: given(&self.reason).map(str::to_owned),
+            reason: given(&self.reason).map(reason).transpose()?,
             from_ms: time("from", &self.from)?,
             to_ms: time("to", &self.to)?,
             cursor: cursor(&self.cursor)?,
@@ -120,6 +121,13 @@ pub(super) fn redrive_rate(asked: Option<u32>) -> Result<NonZeroU32, Problem> {
 /// 404: nothing has such an id.
 pub(super) fn place(text: &str) -> Result<Place, Problem> {
     text.parse().map_err(|error: super::place::BadPlace| Problem::not_found(error.to_string()))
+}
+
+/// A reason that there is: a slip would look as if nothing had been given up for it.
+fn reason(text: &str) -> Result<String, Problem> {
+    let all = DeadLetterReason::ALL.map(DeadLetterReason::as_str);
+    let refused = || Problem::bad_request(format!("reason: write one of {}", all.join(", ")));
+    all.contains(&text).then(|| text.to_owned()).ok_or_else(refused)
 }
 
 fn given(text: &str) -> Option<&str> {
@@ -187,6 +195,7 @@ mod tests {
             LetterFilter { limit: Some(501), ..LetterFilter::default() },
             LetterFilter { cursor: "x".into(), ..LetterFilter::default() },
             LetterFilter { connection: "a/b".into(), ..LetterFilter::default() },
+            LetterFilter { reason: "exausted".into(), ..LetterFilter::default() },
         ];
         for filter in bad {
             assert_eq!(filter.query("4172").unwrap_err().status(), 400, "{filter:?}");

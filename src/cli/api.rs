@@ -57,10 +57,8 @@ impl ApiArgs {
     fn token(&self) -> Result<SecretString, CliError> {
         let text = match &self.token_file {
             Some(path) => std::fs::read_to_string(path).map_err(|error| {
-                CliError::Failed(format!(
-                    "the token file {} cannot be read: {error}",
-                    path.display()
-                ))
+                let shown = path.display();
+                CliError::of_file(format!("the token file {shown} cannot be read: {error}"), &error)
             })?,
             None => std::env::var("BARNABAS_TOKEN").map_err(|_| {
                 let mend = "give --token-file FILE, or set BARNABAS_TOKEN";

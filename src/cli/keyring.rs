@@ -64,7 +64,7 @@ enum Action {
 /// Makes, changes or shows a keyring.
 ///
 /// # Errors
-/// [`CliError::NotFound`] for a key that is not there, [`CliError::Failed`] where the file cannot be used,
+/// [`CliError::NotFound`] for a file or a key that is not there, [`CliError::Failed`] where the file cannot be used,
 /// [`CliError::Usage`] where no file is named, [`CliError::Config`].
 pub fn run(args: &Args, context: &Context) -> Result<(), CliError> {
     let path = file(args, context)?;
@@ -117,7 +117,13 @@ fn change(
 
 impl From<KeyringError> for CliError {
     fn from(error: KeyringError) -> Self {
-        Self::Failed(error.to_string())
+        match &error {
+            KeyringError::Read { source, .. } => Self::of_file(&error, source),
+            KeyringError::Mode { .. }
+            | KeyringError::Invalid { .. }
+            | KeyringError::Write { .. }
+            | KeyringError::Exists(_) => Self::Failed(error.to_string()),
+        }
     }
 }
 

@@ -155,8 +155,9 @@ fn parse_status(text: &str) -> Result<StatusCode, &'static str> {
 }
 
 fn parse_latency(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration =
-        text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    let span: jiff::SignedDuration = text
+        .parse()
+        .map_err(|_: jiff::Error| "a time is a number with its unit, such as 250ms or 2s")?;
     Duration::try_from(span).map_err(|_| "a time is never negative".to_owned())
 }
 

@@ -1,4 +1,5 @@
-//! `barnabas schema`: the JSON Schema (draft 2020-12) of a record, or the admin API's OpenAPI document, on stdout.
+//! `barnabas schema`: the JSON Schema (draft 2020-12) of a record or of the configuration, or the admin API's OpenAPI
+//! document, on stdout.
 //!
 //! The schemas are files of their own, compiled in; they restate the contract and decide nothing:
 //! what is accepted is decided by the decoders in `kafka::record`.
@@ -16,13 +17,14 @@ Examples:
   barnabas schema event > event.schema.json
   barnabas schema connection | jq .properties.auth
   barnabas schema dead-letter
+  barnabas schema config > barnabas.schema.json       for an editor of the file of --config
   barnabas schema openapi > barnabas.openapi.json";
 
 /// Arguments of `barnabas schema`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The record
+    /// Of what
     record: Record,
 }
 
@@ -37,6 +39,8 @@ enum Record {
     Attempt,
     /// A dead letter: the headers of a record of the dead-letter topic; its value is the event as it came
     DeadLetter,
+    /// No record: a configuration file
+    Config,
     /// No record: the admin API, as OpenAPI 3.1
     Openapi,
 }
@@ -48,6 +52,10 @@ impl Record {
             Self::Connection => include_str!("schema/connection.json").into(),
             Self::Attempt => include_str!("schema/attempt.json").into(),
             Self::DeadLetter => include_str!("schema/dead-letter.json").into(),
+            Self::Config => {
+                let schema = serde_json::to_string_pretty(&crate::config::schema());
+                (schema.expect("the schema is plain data") + "\n").into()
+            }
             Self::Openapi => {
                 let document = openapi().to_pretty_json();
                 (document.expect("the document is plain data") + "\n").into()

@@ -68,7 +68,7 @@ struct NewArgs {
 /// Runs the action.
 ///
 /// # Errors
-/// [`CliError::NotFound`] for an id that is none, [`CliError::Failed`], [`CliError::Config`].
+/// [`CliError::NotFound`] for a file that is not there or an id that is none, [`CliError::Failed`], [`CliError::Config`].
 pub fn run(args: &Args, context: &Context) -> Result<(), CliError> {
     let path = match &args.file {
         Some(path) => path.clone(),
@@ -82,7 +82,7 @@ pub fn run(args: &Args, context: &Context) -> Result<(), CliError> {
                 if path.exists() { TokensFile::load(&path)? } else { TokensFile::default() };
             let text = add(&mut file, new)?;
             file.save(&path)?;
-            Ok(writeln!(io::stdout().lock(), "{text}")?)
+            show_new(new, &text, context.output())
         }
         Action::List => list(&TokensFile::load(&path)?, context.output()),
         Action::Revoke { id } => {
@@ -108,6 +108,17 @@ fn add(file: &mut TokensFile, new: &NewArgs) -> Result<String, CliError> {
     let (token, text) = Token::generate(&new.id, new.role, projects, wall_clock(), lifetime)?;
     file.tokens.push(token);
     Ok(shown_once(&text).to_owned())
+}
+
+/// Shows a token, this once.
+fn show_new(new: &NewArgs, text: &str, output: Output) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    match output {
+        Output::Table => Ok(writeln!(out, "{text}")?),
+        Output::Json => {
+            write_json(&mut out, &json!({"id": new.id, "role": new.role, "token": text}))
+        }
+    }
 }
 
 fn list(file: &TokensFile, output: Output) -> Result<(), CliError> {
@@ -143,9 +154,8 @@ impl From<TokensError> for CliError {
     fn from(error: TokensError) -> Self {
         match error {
             TokensError::BadId(_) => Self::Usage(error.to_string()),
-            TokensError::File { .. } | TokensError::Content { .. } | TokensError::Random(_) => {
-                Self::Failed(error.to_string())
-            }
+            TokensError::File { ref source, .. } => Self::of_file(&error, source),
+            TokensError::Content { .. } | TokensError::Random(_) => Self::Failed(error.to_string()),
         }
     }
 }

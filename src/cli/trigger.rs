@@ -15,6 +15,7 @@ use self::outbox::Outbox;
 use self::sample::Sample;
 use super::{CliError, Context, Output};
 use crate::demo::campaign::{Campaign, Oddities, Script};
+use crate::engine::catalog::{Catalog, Names};
 
 mod outbox;
 mod sample;
@@ -38,7 +39,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// How many events; 100 unless told, and the whole file with --file
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     count: Option<NonZeroU64>,
     /// At most so many a second; as fast as the broker takes them unless told
     #[arg(long, value_name = "N[/s]", value_parser = parse_rate)]
@@ -112,10 +113,15 @@ impl Args {
 ///
 /// # Errors
 /// [`CliError::Unreachable`] where the broker does not answer or stops to acknowledge, [`CliError::NotFound`] where
-/// the topic or the file does not exist, [`CliError::Failed`] where it refuses an event, [`CliError::Config`].
+/// the topic or the file does not exist, [`CliError::Usage`] for a name that the catalog does not have,
+/// [`CliError::Failed`] where the broker refuses an event, [`CliError::Config`].
 pub fn run(args: Args, context: &Context) -> Result<(), CliError> {
     let config = context.config()?;
     let topic = &config.topics.events;
+    let catalog = Catalog::new(&config.catalog)
+        .map_err(|_| CliError::Failed("the catalog cannot be used".to_owned()))?;
+    known("event", args.event.as_deref(), &catalog.events)?;
+    known("channel", args.channel.as_deref(), &catalog.channels)?;
     let pace = Pace { rate: args.rate, total: args.total() };
     let samples = args.samples()?;
     let outbox = Outbox::open(&config.kafka, topic)?;
@@ -127,6 +133,16 @@ pub fn run(args: Args, context: &Context) -> Result<(), CliError> {
         Output::Json => writeln!(out, "{}", json!({"topic": topic, "written": written}))?,
     }
     Ok(out.flush()?)
+}
+
+/// Refuses a name that the catalog does not have: nobody can have asked for it, and a slip would look like a loss.
+fn known(what: &str, asked: Option<&str>, names: &Names) -> Result<(), CliError> {
+    let Some(asked) = asked.filter(|name| names.find(name).is_none()) else { return Ok(()) };
+    let all: Vec<_> = names.iter().map(|name| &*name.name).collect();
+    Err(CliError::Usage(format!(
+        "the catalog has no {what} `{asked}`; it has {} (--file writes anything)",
+        all.join(", ")
+    )))
 }
 
 /// How fast, and how far it is.
@@ -181,6 +197,10 @@ fn tell_progress(outbox: &Outbox, total: Option<u64>) -> io::Result<()> {
         Some(total) => writeln!(talk, "{written} of {total} events written"),
         None => writeln!(talk, "{written} events written"),
     }
+}
+
+fn parse_count(text: &str) -> Result<NonZeroU64, &'static str> {
+    text.parse().map_err(|_| "a count is a whole number from 1")
 }
 
 fn parse_rate(text: &str) -> Result<NonZeroU32, &'static str> {

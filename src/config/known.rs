@@ -14,7 +14,7 @@ use super::nearest::nearest;
 use super::shown::{self, shown};
 
 /// The whole numbers, with the least and the most that each may be.
-const RANGES: [(&str, i64, i64); 17] = [
+pub(super) const RANGES: [(&str, i64, i64); 17] = [
     ("attempts.success_every", 1, 100_000),
     ("delivery.burst", 1, 10_000),
     ("delivery.max_in_flight", 1, 500),
@@ -37,7 +37,7 @@ const RANGES: [(&str, i64, i64); 17] = [
 ];
 
 /// The words that a key may have.
-const CHOICES: [(&str, &[&str]); 5] = [
+pub(super) const CHOICES: [(&str, &[&str]); 5] = [
     ("attempts.log", &["all", "failures", "off"]),
     ("connections.plaintext_secrets", &["accept", "reject"]),
     ("log.format", &["auto", "text", "json"]),

@@ -138,3 +138,59 @@ fn every_refusal_says_how_to_mend_it_and_then_the_service_starts() {
     assert!(stage.run(&["topics", "create"]).status.success());
     stage.serve().stop();
 }
+
+/// What is wrong in a command line, with the code that it ends with and a part of what is said.
+const WRONG: [(&str, i32, &str); 26] = [
+    ("nonsense", 2, "unrecognized subcommand"),
+    ("serve --roles delivr", 2, "deliver"),
+    ("serve --config absent.toml", 78, "absent.toml: the file cannot be read"),
+    ("demo --seconds 0", 2, "1..=86400"),
+    ("check-config -o xml", 2, "table, json"),
+    ("topics plann", 2, "'plan'"),
+    ("topics create --partitions 0", 2, "1..=10000"),
+    ("connections list --project 1", 2, "give --token-file FILE, or set BARNABAS_TOKEN"),
+    ("connections list --project 1 --token-file absent", 4, "the token file absent cannot be read"),
+    ("connections get --project 1 --token-file {token}", 2, "<ID>"),
+    (
+        "connections list --project 1 --token-file {token} --api http://127.0.0.1:1",
+        5,
+        "127.0.0.1:1",
+    ),
+    ("connections put --project 1 --token-file {token} -f absent.json", 4, "absent.json"),
+    ("connections put --project 1 --token-file {token} -f {token}", 1, "is no JSON: see line 1"),
+    ("dead-letters redrive --project 1 --token-file {token} --rate 0", 2, "1..=10000"),
+    ("dead-letters redrive --project 1 --token-file {token}", 2, "give ids, a filter, or --all"),
+    ("listen --status 99", 2, "from 200 to 599"),
+    ("listen --latency 5", 2, "such as 250ms or 2s"),
+    ("listen --basic xp", 2, "a colon must part user and password"),
+    ("trigger --count 0", 2, "a whole number from 1"),
+    ("trigger --event message_opn", 2, "it has message_click, message_delivery"),
+    ("trigger --channel e-mail", 2, "the catalog has no channel `e-mail`"),
+    ("trigger --file absent", 4, "absent"),
+    ("schema events", 2, "a similar value exists: 'event'"),
+    ("completions tcsh", 2, "bash, elvish, fish"),
+    ("tokens list --file absent", 4, "absent"),
+    ("keyring list --file absent", 4, "the keyring absent cannot be read"),
+];
+
+#[test]
+fn what_is_wrong_in_a_command_line_is_said_with_its_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "bnb_x.y").unwrap();
+    for (line, code, said) in WRONG {
+        let line = line.replace("{token}", token.to_str().unwrap());
+        let arguments: Vec<_> = line.split_whitespace().collect();
+        let output = Command::new(PROGRAM)
+            .args(&arguments)
+            .current_dir(folder.path())
+            // An empty name of a file is none.
+            .env("BARNABAS_CONFIG", "")
+            .output()
+            .unwrap();
+        let report = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{line}: {report}");
+        assert!(report.contains(said), "{line}: {report}");
+        assert!(output.stdout.is_empty(), "{line}: what is wrong is no data");
+    }
+}

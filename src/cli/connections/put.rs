@@ -28,7 +28,7 @@ fn found(
     wanted: &Value,
 ) -> Result<Option<(String, u64)>, CliError> {
     let one = match (wanted["connection_id"].as_str(), wanted["name"].as_str()) {
-        (Some(id), _) => Some(client.get(&["projects", project, "connections", id], &[])?),
+        (Some(id), _) => Some(of_id(client, project, id)?),
         (None, Some(name)) => {
             let query = [("q", name.trim()), ("limit", super::PAGE)];
             let same = |one: &Value| one["name"].as_str() == Some(name.trim());
@@ -44,6 +44,16 @@ fn found(
     Ok(one.as_ref().and_then(part))
 }
 
+/// The connection with that id; ids are given by the service, so that none is made by a slip.
+fn of_id(client: &Client, project: &str, id: &str) -> Result<Value, CliError> {
+    let mend =
+        "without connection_id in the file, the one of its name is edited or a new one is made";
+    client.get(&["projects", project, "connections", id], &[]).map_err(|error| match error {
+        CliError::NotFound(said) => CliError::NotFound(format!("{said}: {id}; {mend}")),
+        other => other,
+    })
+}
+
 fn read(file: &Path) -> Result<Value, CliError> {
     let shown = file.display();
     let mut text = String::new();
@@ -52,7 +62,8 @@ fn read(file: &Path) -> Result<Value, CliError> {
     } else {
         std::fs::read_to_string(file).map(|read| text = read)
     };
-    is_read.map_err(|error| CliError::Failed(format!("{shown} cannot be read: {error}")))?;
+    is_read
+        .map_err(|error| CliError::of_file(format!("{shown} cannot be read: {error}"), &error))?;
     // Not serde's own words: they may show a part of the file, and with it a secret.
     serde_json::from_str(&text).map_err(|error| {
         let (line, column) = (error.line(), error.column());

@@ -95,9 +95,18 @@ impl fmt::Display for Invitation<'_> {
         writeln!(f, "  ca_file = {ca_file}\n")?;
         writeln!(f, "  [connections]")?;
         writeln!(f, "  plaintext_secrets = \"accept\"\n")?;
-        writeln!(f, "and write to the connections topic, with the key {PROJECT}/{CONNECTION},\n")?;
-        let connection = serde_json::to_string(&self.connection()).map_err(|_| fmt::Error)?;
-        writeln!(f, "  {connection}\n")
+        let connection = self.connection();
+        let draft = json!({"name": connection.name, "url": connection.url, "auth": connection.auth,
+            "events": connection.events, "channels": connection.channels});
+        writeln!(f, "and make a connection by the admin API: put this into a file and run")?;
+        writeln!(f, "barnabas connections put --project {PROJECT} -f FILE\n")?;
+        writeln!(f, "  {draft}\n")?;
+        writeln!(
+            f,
+            "or write it to the connections topic, with the key {PROJECT}/{CONNECTION}:\n"
+        )?;
+        let record = serde_json::to_string(&connection).map_err(|_| fmt::Error)?;
+        writeln!(f, "  {record}\n")
     }
 }
 
@@ -151,7 +160,12 @@ mod tests {
           [connections]
           plaintext_secrets = "accept"
 
-        and write to the connections topic, with the key 4172/listen,
+        and make a connection by the admin API: put this into a file and run
+        barnabas connections put --project 4172 -f FILE
+
+          {"auth":{"password":"secret","type":"basic","username":"xp"},"channels":["mobile_push","web_push","in_app","on_site","inbox","email","sms","webhook"],"events":["message_send","message_delivery","message_open","message_click","message_failure","message_unsubscribe"],"name":"barnabas listen","url":"https://127.0.0.1:8443/webhook"}
+
+        or write it to the connections topic, with the key 4172/listen:
 
           {"schema":1,"project_id":"4172","connection_id":"listen","revision":1,"name":"barnabas listen","status":"active","url":"https://127.0.0.1:8443/webhook","auth":{"password":"secret","type":"basic","username":"xp"},"events":["message_send","message_delivery","message_open","message_click","message_failure","message_unsubscribe"],"channels":["mobile_push","web_push","in_app","on_site","inbox","email","sms","webhook"],"created_at":1760090581,"updated_at":1760090581,"updated_by":"barnabas listen"}
         "#);

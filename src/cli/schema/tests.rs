@@ -53,6 +53,14 @@ fn breaks(root: &Value, schema: &Value, value: &Value, path: &str) -> Vec<String
             found.push(format!("{path}.{name}: required"));
         }
     }
+    if schema["additionalProperties"] == false {
+        let known = schema["properties"].as_object();
+        let is_known = |name: &String| known.is_some_and(|known| known.contains_key(name));
+        let names = value.as_object().into_iter().flat_map(|object| object.keys());
+        found.extend(
+            names.filter(|name| !is_known(name)).map(|name| format!("{path}.{name}: unknown")),
+        );
+    }
     for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
         if let Some(value) = value.get(name) {
             found.extend(breaks(root, inner, value, &format!("{path}.{name}")));
@@ -67,6 +75,7 @@ fn has_type(wanted: &Value, value: &Value) -> bool {
         "array" => value.is_array(),
         "string" => value.is_string(),
         "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
         "boolean" => value.is_boolean(),
         "null" => value.is_null(),
         other => unreachable!("no schema uses the type {other}"),
@@ -164,4 +173,27 @@ fn every_reason_of_a_dead_letter_is_named() {
     let schema = schema(Record::DeadLetter);
     let named = schema["properties"]["headers"]["properties"]["barnabas-reason"]["enum"].clone();
     assert_eq!(named, json!(DeadLetterReason::ALL.map(DeadLetterReason::as_str)));
+}
+
+#[test]
+fn configurations_are_judged_as_the_service_does() {
+    let files = [
+        include_str!("../../../config/default.toml"),
+        include_str!("../../../config/production.toml"),
+    ];
+    for text in files {
+        let file: Value = toml::from_str(text).unwrap();
+        assert_eq!(check(Record::Config, &file), [""; 0]);
+    }
+    for (text, fault) in [
+        ("delivery.burst = 0", ".delivery.burst: range"),
+        ("delivery.burts = 5", ".delivery.burts: unknown"),
+        ("retry.schedule = '5s'", ".retry.schedule: type"),
+        ("log.format = 'xml'", ".log.format: enum"),
+        ("retri.x = 5", ".retri: unknown"),
+    ] {
+        assert_eq!(check(Record::Config, &toml::from_str(text).unwrap()), [fault], "{text}");
+    }
+    let free: Value = toml::from_str("kafka.properties.'sasl.username' = 'svc'").unwrap();
+    assert_eq!(check(Record::Config, &free), [""; 0]);
 }

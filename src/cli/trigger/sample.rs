@@ -51,11 +51,7 @@ pub(super) fn from_file(
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> CliError {
-    let text = format!("reading {} failed: {error}", path.display());
-    if error.kind() == io::ErrorKind::NotFound {
-        return CliError::NotFound(text);
-    }
-    CliError::Failed(text)
+    CliError::of_file(format!("reading {} failed: {error}", path.display()), error)
 }
 
 /// The key that a producer should use, taken from the event.
