@@ -8,10 +8,12 @@ use memchr::memmem;
 use serde_json::json;
 
 use crate::support::api::{Api, connections, one};
+use crate::support::browser::Browser;
 use crate::support::eventually;
 use crate::support::keys::Keys;
 use crate::support::log::Log;
-use crate::support::stage::Stage;
+use crate::support::service::Service;
+use crate::support::stage::{PROJECT, Stage};
 
 const USER: &str = "canary-user-51c7/+ü&x";
 const PASSWORD: &str = "canary-pass-e09b/+=ü&x";
@@ -49,7 +51,7 @@ impl Place {
     }
 }
 
-/// Plain, as JSON, in base64, in a URL and in hex.
+/// Plain, as JSON, in HTML, in base64, in a URL and in hex.
 fn forms(secret: &str) -> Vec<String> {
     let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
     let percent: String = secret
@@ -63,6 +65,8 @@ fn forms(secret: &str) -> Vec<String> {
     vec![
         secret.to_owned(),
         json,
+        secret.replace('&', "&#38;"),
+        secret.replace('&', "&amp;"),
         STANDARD_NO_PAD.encode(secret),
         URL_SAFE_NO_PAD.encode(secret),
         percent.to_lowercase(),
@@ -102,6 +106,90 @@ fn connect_all(stage: &Stage, keys: &Keys) {
     stage.put("moved", json!({"auth": moved, "status": PLAIN_TOKEN}));
 }
 
+/// The ids of a list of the API, once it has one.
+fn ids(api: &Api, path: &str) -> Vec<String> {
+    eventually(path, || {
+        let answer = api.get(path);
+        let items =
+            (answer.status == 200).then(|| answer.json()["items"].as_array().cloned())??;
+        let ids: Vec<_> =
+            items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect();
+        (!ids.is_empty()).then_some(ids)
+    })
+}
+
+/// Everything that the API says of them, of their attempts and dead letters, of a test, and of what it refuses.
+fn answers(service: &Service) -> String {
+    let api = Api::of(service);
+    api.get(&connections()).expect(200);
+    for id in ["good-basic", "bad-bearer", "gone-plain", "odd", "moved"] {
+        api.get(&one(id)).expect(200);
+        api.get(&format!("{}/health", one(id)));
+    }
+    for id in ["good-basic", "bad-bearer", "gone-plain"] {
+        let attempts = format!("{}/attempts", one(id));
+        for attempt in ids(&api, &attempts) {
+            api.get(&format!("{attempts}/{attempt}")).expect(200);
+        }
+        let test = json!({"event": "message_open", "channel": "email"});
+        let path = format!("{}/test", one(id));
+        // That of a connection that was deactivated may be refused.
+        api.send("POST", &path, &[], Some(&test));
+    }
+    let letters = format!("/api/v1/projects/{PROJECT}/dead-letters");
+    for letter in ids(&api, &letters) {
+        api.get(&format!("{letters}/{letter}")).expect(200);
+    }
+    api.get(&format!("{letters}/export")).expect(200);
+    api.get("/api/v1/pipeline").expect(200);
+    let refused = json!({"name": "", "url": "http://x", "events": [], "channels": ["email"],
+        "auth": {"type": "basic", "username": format!("{USER}:"), "password": PASSWORD}, "token": TOKEN});
+    let answer = api.create(&refused);
+    assert!((400..500).contains(&answer.status), "{answer:?}");
+    let seen = api.seen();
+    assert!(seen.contains("good-basic") && seen.contains("has_secret"), "{seen}");
+    seen
+}
+
+/// The pages about the same, and a form that is refused with what was filled in.
+fn pages(service: &Service) -> String {
+    let browser = Browser::signed_in(service.admin(), &service.set_up_token());
+    let api = Api::of(service);
+    let project = format!("/projects/{PROJECT}");
+    let mut paths =
+        vec![format!("{project}/integrations/configured"), format!("{project}/dead-letters")];
+    let letter = ids(&api, &format!("/api/v1{project}/dead-letters")).remove(0);
+    paths.push(format!("{project}/dead-letters/{letter}"));
+    for id in ["good-basic", "bad-bearer", "gone-plain"] {
+        let path = format!("{project}/connections/{id}");
+        let attempt = ids(&api, &format!("{}/attempts", one(id))).remove(0);
+        let below =
+            ["/attempts", "/health", "/test", "/delete"].map(|part| format!("{path}{part}"));
+        paths.push(format!("{path}/attempts/{attempt}"));
+        paths.extend(below);
+        paths.push(path);
+    }
+    let mut seen: String = paths.iter().map(|path| browser.open(path).expect(200).html).collect();
+    for broken in ["odd", "moved"] {
+        seen.push_str(&browser.open(&format!("{project}/connections/{broken}")).html);
+    }
+    let form = format!("{project}/integrations/webhooks/connect");
+    let once = browser.open(&form).expect(200).hidden("once");
+    for (auth, secret) in [("basic", "password"), ("bearer", "token")] {
+        let fields = [
+            ("once", &*once),
+            ("name", ""),
+            ("url", "http://x"),
+            ("auth", auth),
+            ("username", USER),
+            (secret, PASSWORD),
+        ];
+        seen.push_str(&browser.send(&form, &fields).expect(422).html);
+    }
+    assert!(seen.contains("good-basic") && seen.contains("webhook-id"), "{seen}");
+    seen
+}
+
 #[test]
 fn secrets_are_nowhere_but_in_their_requests() {
     let keys = Keys::new();
@@ -128,12 +216,8 @@ fn secrets_are_nowhere_but_in_their_requests() {
     let sent = stage.receiver.receipts("/good-plain");
     assert_eq!(sent[0].authorization, Some(format!("Bearer {PLAIN_TOKEN}")));
     let (_, metrics) = service.get("/metrics");
-    let api = Api::of(&service);
-    let mut answers = api.get(&connections()).expect(200).body;
-    for id in ["good-basic", "bad-bearer", "gone-plain", "odd", "moved"] {
-        answers.push_str(&api.get(&one(id)).expect(200).body);
-    }
-    assert!(answers.contains("good-basic") && answers.contains("has_secret"), "{answers}");
+    let answers = answers(&service);
+    let pages = pages(&service);
     let log = service.log();
     assert!(log.contains("\"TRACE\"") && log.contains("\"DEBUG\""), "it logs everything");
 
@@ -153,12 +237,13 @@ fn secrets_are_nowhere_but_in_their_requests() {
     ];
     let mut hits: Vec<(String, String)> = Vec::new();
     // A user name is no secret to whoever may see the connection.
-    let answers = Place::text("API", answers);
-    for secret in secrets().into_iter().filter(|secret| secret != USER) {
-        hits.extend(answers.hits(&secret).into_iter().map(|form| (answers.name.clone(), form)));
-    }
-    for place in &places {
-        for secret in secrets() {
+    let for_those_who_may = [Place::text("API", answers), Place::text("console", pages)];
+    for (place, hidden) in places
+        .iter()
+        .map(|place| (place, true))
+        .chain(for_those_who_may.iter().map(|place| (place, false)))
+    {
+        for secret in secrets().into_iter().filter(|secret| hidden || secret != USER) {
             hits.extend(place.hits(&secret).into_iter().map(|form| (place.name.clone(), form)));
         }
     }
