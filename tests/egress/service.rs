@@ -1,11 +1,12 @@
-//! The service's road: connections are loaded from their topic and called by the whole service, as `serve` runs it, on
-//! an embedded broker.
+//! The service's road: connections are loaded from their topic, made and tested by the admin API, and called by the
+//! whole service, as `serve` runs it, on an embedded broker.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use barnabas::admin::tokens::shown_once;
 use barnabas::app::{App, TopicCheck};
 use barnabas::config::Config;
 use barnabas::demo::broker::{Broker, CLIENT_PROPERTIES};
@@ -50,7 +51,8 @@ async fn service() {
     config.egress.ca_file = Some(network.ca_file());
     config.shutdown.grace_seconds = 1;
     config.telemetry.listen = free_address();
-    config.admin.listen = None;
+    config.admin.listen = Some(free_address());
+    let admin = config.admin.listen.unwrap();
     let producer: ThreadedProducer<DefaultProducerContext> =
         config.kafka.producer().create().unwrap();
 
@@ -73,7 +75,7 @@ async fn service() {
 
     let telemetry = config.telemetry.listen;
     let shutdown = Shutdown::new(&config.shutdown);
-    let running = run(config, shutdown.clone());
+    let (running, token) = run(config, shutdown.clone());
     let expected = [
         ("barnabas_connections{status=\"unreadable\"}", urls.refused.len()),
         ("barnabas_dead_letters_total{reason=\"egress_denied\"}", denied.len()),
@@ -93,6 +95,28 @@ async fn service() {
     }
     assert_eq!(network.accepted(), good.len());
     network.assert_untouched();
+    let api = Api { base: format!("http://{admin}/api/v1/projects/p/connections"), token };
+    for url in &urls.refused {
+        let (status, answer) = api.make(url).await;
+        assert_eq!(
+            (status, &answer["errors"][0]["pointer"]),
+            (422, &json!("/url")),
+            "{url}: {answer}"
+        );
+    }
+    // The one that nobody answers for takes its time; none of them waits for another.
+    for label in &denied {
+        assert_eq!(api.test(label).await["outcome"], "denied", "{label}");
+    }
+    for label in ["absent", "silent"] {
+        assert_eq!(api.test(label).await["outcome"], "dns", "{label}");
+    }
+    for label in &good {
+        assert_eq!(api.test(label).await["outcome"], "delivered", "{label}");
+    }
+    assert_eq!(api.test("refused-0").await["status"], 404, "it is unreadable");
+    assert_eq!(network.accepted(), 2 * good.len());
+    network.assert_untouched();
     network.assert_they_bite().await;
     shutdown.ask();
     let ended = tokio::task::spawn_blocking(|| running.join().unwrap());
@@ -100,23 +124,56 @@ async fn service() {
 }
 
 fn broker(names: &TopicNames) -> Broker {
-    let own = [&names.connections, &names.states, &names.dead_letters, &names.attempts];
+    let own =
+        [&names.connections, &names.states, &names.dead_letters, &names.attempts, &names.audit];
     let all = own.into_iter().chain([&names.events]).chain(&names.retry);
     let topics: Vec<_> = all.map(|name| (name.as_str(), PARTITIONS)).collect();
     Broker::start(&topics).unwrap()
 }
 
-fn run(config: Config, shutdown: Shutdown) -> thread::JoinHandle<()> {
+/// Runs the service; gives the token of its admin API, too.
+fn run(config: Config, shutdown: Shutdown) -> (thread::JoinHandle<()>, String) {
     let partitions = u32::try_from(PARTITIONS).unwrap();
     let topics =
         Ready { events_partitions: partitions, retry_partitions: partitions, advice: Vec::new() };
-    thread::spawn(move || {
+    let (tell, token) = std::sync::mpsc::channel();
+    let thread = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let app = App::build(config, TopicCheck::Trust(topics), shutdown).await.unwrap();
+            tell.send(shown_once(app.set_up_token().unwrap()).to_owned()).unwrap();
             app.run().await.unwrap();
         });
-    })
+    });
+    (thread, token.recv().unwrap())
+}
+
+/// A client of the admin API.
+struct Api {
+    base: String,
+    token: String,
+}
+
+impl Api {
+    /// Asks for a new connection with that URL.
+    async fn make(&self, url: &str) -> (u16, Value) {
+        let draft = json!({"name": "made", "url": url, "auth": {"type": "bearer", "token": "t0ken"},
+            "events": ["message_open"], "channels": ["email"]});
+        self.post("", &draft).await
+    }
+
+    /// Sends a test event of a connection.
+    async fn test(&self, id: &str) -> Value {
+        let body = json!({"event": "message_open", "channel": "email"});
+        self.post(&format!("/{id}/test"), &body).await.1
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let url = format!("{}{path}", self.base);
+        let request = reqwest::Client::new().post(url).bearer_auth(&self.token).json(body);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
 }
 
 fn connect(producer: &ThreadedProducer<DefaultProducerContext>, topic: &str, id: &str, url: &str) {

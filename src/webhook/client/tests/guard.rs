@@ -172,10 +172,18 @@ async fn a_certificate_that_is_not_good_is_tls() {
 
 #[tokio::test]
 async fn a_receiver_without_modern_tls_is_tls() {
-    // An alert by a server that knows TLS 1.1 at most, and servers that do not know TLS.
-    for reply in [&b"\x15\x03\x02\x00\x02\x02\x46"[..], b"HTTP/1.1 400 Bad Request\r\n\r\n", b""] {
-        let receiver = Receiver::start_raw(any_port(), move |_, mut stream| async move {
-            let _ = stream.write_all(reply).await;
+    // A server that knows TLS 1.1 at most: one says so by an alert, one takes up the handshake with its own version.
+    let alert = b"\x15\x03\x02\x00\x02\x02\x46".to_vec();
+    let (random, rest) = ([7; 32], &b"\x00\x00\x2f\x00"[..]);
+    let hello = [&b"\x16\x03\x02\x00\x2a\x02\x00\x00\x26\x03\x02"[..], &random[..], rest].concat();
+    // And servers that do not know TLS.
+    for reply in [alert, hello, b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), Vec::new()] {
+        let sent = reply.clone();
+        let receiver = Receiver::start_raw(any_port(), move |_, mut stream| {
+            let sent = sent.clone();
+            async move {
+                let _ = stream.write_all(&sent).await;
+            }
         })
         .await;
         let port = receiver.address.port();
