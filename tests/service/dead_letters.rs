@@ -36,6 +36,7 @@ fn order(selection: Selection) -> RedriveOrder {
 fn listed(console: &Console, query: &LetterQuery, count: u64) -> LetterPage {
     eventually("the dead letters are listed", || {
         let page = console.models.dead_letters.page(query);
+        assert!(page.matched <= count, "{} of {count}", page.matched);
         (page.matched == count).then_some(page)
     })
 }

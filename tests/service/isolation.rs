@@ -61,6 +61,7 @@ fn a_hanging_endpoint_does_not_delay_another_connection() {
     });
     let with = best_p99_age(&stage, 4_000);
     service.stop();
+    eprintln!("p99 {with:?} with hanging endpoints, {without:?} without");
     assert!(stage.receiver.counts("/hanging-0").requests > 0, "it was in the way");
     assert!(
         with <= 2 * without + NOISE,
@@ -113,6 +114,7 @@ fn a_rate_limit_holds_over_two_instances_and_delays_nobody_else() {
         service.stop();
     }
     let busiest = busiest_second(&stage.receiver.receipts("/limited"));
+    eprintln!("{busiest} requests in the busiest second of a limit of 100 and a burst of 20");
     // Times are the receiver's: what was sent evenly may arrive a little bunched on a busy machine.
     assert!(busiest <= 100 + 20 + 10, "{busiest} requests in a second");
     let mut ids: Vec<_> =
@@ -151,6 +153,10 @@ fn memory_stays_flat_with_an_endpoint_hanging() {
         seen[quarters.start * quarter..quarters.end * quarter].iter().copied().max().unwrap()
     };
     let (before, after) = (peak(2..3), peak(3..4));
+    eprintln!(
+        "{events} events: {} KiB after the first block, {before} in the third quarter, {after} in the fourth",
+        seen[0]
+    );
     assert!(
         after <= before + before / 10,
         "{before} KiB in the third quarter, {after} KiB in the fourth"

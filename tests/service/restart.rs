@@ -79,6 +79,7 @@ fn a_crash_in_the_middle_loses_nothing_and_repeats_what_was_open() {
     let counts = all_delivered(&stage, 3_000);
     service.stop();
     let repeated: usize = counts.iter().map(duplicates).sum();
+    eprintln!("{repeated} repeated of at most {bound}");
     assert!(repeated <= bound, "{repeated} repeated, at most {bound} expected");
 }
 

@@ -105,7 +105,7 @@ impl Service {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// The most memory that it has had in RAM, in KiB, now.
+    /// The memory that it has in RAM now, in KiB.
     pub fn resident_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
