@@ -39,7 +39,8 @@ Examples:
 
 The file holds a connection as JSON. Where it has a connection_id, that one is edited; else the one of its name, and
 where there is none, it is made. It may be repeated: what is as it should be stays. A secret that is left out of an
-edit stays; one that is in the file is always written anew, for nobody may find out what it was. With a revision in the file, an edit that somebody else has made meanwhile is not lost: it is refused.";
+edit stays; one that is in the file is written anew each time, for nobody may find out what it was. With a revision in
+the file, an edit that somebody else has made meanwhile is not lost: it is refused.";
 
 /// How many are asked for at a time.
 const PAGE: &str = "500";

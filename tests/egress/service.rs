@@ -82,38 +82,15 @@ async fn service() {
         ("barnabas_deliveries_total{outcome=\"delivered\"}", good.len()),
         ("barnabas_attempts_total{outcome=\"dns\",status_class=\"none\"}", 2),
     ];
-    let started = Instant::now();
-    loop {
-        let metrics = metrics(telemetry).unwrap_or_default();
-        let seen: Vec<_> = expected.iter().map(|(series, _)| value_of(&metrics, series)).collect();
-        if seen.iter().zip(&expected).all(|(seen, (_, least))| *seen >= *least as f64) {
-            assert!(seen[1] <= denied.len() as f64 && seen[2] <= good.len() as f64, "{seen:?}");
-            break;
-        }
-        assert!(started.elapsed() < PATIENCE && !running.is_finished(), "{seen:?} of {expected:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let seen = wait_for(telemetry, &expected, &running).await;
+    assert!(seen[1] <= denied.len() as f64 && seen[2] <= good.len() as f64, "{seen:?}");
     assert_eq!(network.accepted(), good.len());
     network.assert_untouched();
     let api = Api { base: format!("http://{admin}/api/v1/projects/p/connections"), token };
-    for url in &urls.refused {
-        let (status, answer) = api.make(url).await;
-        assert_eq!(
-            (status, &answer["errors"][0]["pointer"]),
-            (422, &json!("/url")),
-            "{url}: {answer}"
-        );
-    }
-    // The one that nobody answers for takes its time; none of them waits for another.
-    for label in &denied {
-        assert_eq!(api.test(label).await["outcome"], "denied", "{label}");
-    }
-    for label in ["absent", "silent"] {
-        assert_eq!(api.test(label).await["outcome"], "dns", "{label}");
-    }
-    for label in &good {
-        assert_eq!(api.test(label).await["outcome"], "delivered", "{label}");
-    }
+    api.refuses_to_make(&urls.refused).await;
+    api.tests(&denied, "denied").await;
+    api.tests(&["absent", "silent"], "dns").await;
+    api.tests(&good, "delivered").await;
     assert_eq!(api.test("refused-0").await["status"], 404, "it is unreadable");
     assert_eq!(network.accepted(), 2 * good.len());
     network.assert_untouched();
@@ -121,6 +98,24 @@ async fn service() {
     shutdown.ask();
     let ended = tokio::task::spawn_blocking(|| running.join().unwrap());
     ended.await.unwrap();
+}
+
+/// Waits until the service has counted so many of each; what it has then.
+async fn wait_for(
+    telemetry: SocketAddr,
+    expected: &[(&str, usize)],
+    running: &thread::JoinHandle<()>,
+) -> Vec<f64> {
+    let started = Instant::now();
+    loop {
+        let metrics = metrics(telemetry).unwrap_or_default();
+        let seen: Vec<_> = expected.iter().map(|(series, _)| value_of(&metrics, series)).collect();
+        if seen.iter().zip(expected).all(|(seen, (_, least))| *seen >= *least as f64) {
+            return seen;
+        }
+        assert!(started.elapsed() < PATIENCE && !running.is_finished(), "{seen:?} of {expected:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 fn broker(names: &TopicNames) -> Broker {
@@ -155,11 +150,22 @@ struct Api {
 }
 
 impl Api {
-    /// Asks for a new connection with that URL.
-    async fn make(&self, url: &str) -> (u16, Value) {
-        let draft = json!({"name": "made", "url": url, "auth": {"type": "bearer", "token": "t0ken"},
-            "events": ["message_open"], "channels": ["email"]});
-        self.post("", &draft).await
+    /// Asks for new connections with these URLs, and is refused because of them.
+    async fn refuses_to_make(&self, urls: &[String]) {
+        for url in urls {
+            let draft = json!({"name": "made", "url": url, "auth": {"type": "bearer", "token": "t0ken"},
+                "events": ["message_open"], "channels": ["email"]});
+            let (status, answer) = self.post("", &draft).await;
+            let pointer = &answer["errors"][0]["pointer"];
+            assert_eq!((status, pointer), (422, &json!("/url")), "{url}: {answer}");
+        }
+    }
+
+    /// Sends a test event of each connection, which comes to that.
+    async fn tests(&self, ids: &[&str], outcome: &str) {
+        for id in ids {
+            assert_eq!(self.test(id).await["outcome"], outcome, "{id}");
+        }
     }
 
     /// Sends a test event of a connection.

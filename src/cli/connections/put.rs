@@ -48,10 +48,11 @@ fn found(
 fn of_id(client: &Client, project: &str, id: &str) -> Result<Value, CliError> {
     let mend =
         "without connection_id in the file, the one of its name is edited or a new one is made";
-    client.get(&["projects", project, "connections", id], &[]).map_err(|error| match error {
-        CliError::NotFound(said) => CliError::NotFound(format!("{said}: {id}; {mend}")),
-        other => other,
-    })
+    let found = client.get(&["projects", project, "connections", id], &[]);
+    if let Err(CliError::NotFound(said)) = found {
+        return Err(CliError::NotFound(format!("{said}: {id}; {mend}")));
+    }
+    found
 }
 
 fn read(file: &Path) -> Result<Value, CliError> {
