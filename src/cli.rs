@@ -158,11 +158,11 @@ pub enum CliError {
 
 impl CliError {
     /// A file that could not be used; one that is not there is a thing that was not found.
-    fn of_file(said: impl fmt::Display, error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::NotFound => Self::NotFound(said.to_string()),
-            _ => Self::Failed(said.to_string()),
+    fn of_file(said: &dyn fmt::Display, error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::NotFound {
+            return Self::NotFound(said.to_string());
         }
+        Self::Failed(said.to_string())
     }
 
     /// The code that the process ends with.

@@ -58,7 +58,10 @@ impl ApiArgs {
         let text = match &self.token_file {
             Some(path) => std::fs::read_to_string(path).map_err(|error| {
                 let shown = path.display();
-                CliError::of_file(format!("the token file {shown} cannot be read: {error}"), &error)
+                CliError::of_file(
+                    &format!("the token file {shown} cannot be read: {error}"),
+                    &error,
+                )
             })?,
             None => std::env::var("BARNABAS_TOKEN").map_err(|_| {
                 let mend = "give --token-file FILE, or set BARNABAS_TOKEN";

@@ -33,11 +33,11 @@ fn object(path: &str, values: &Map<String, Value>, notes: &BTreeMap<String, Stri
     let mut properties = Map::new();
     for (name, value) in values {
         let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        let mut schema = match value {
-            Value::Object(inner) if key == FREE_MAP.join(".") => free_map(inner),
-            Value::Object(inner) if CATALOG.contains(&key.as_str()) => names(inner),
-            Value::Object(inner) => object(&key, inner, notes),
-            other => leaf(&key, other),
+        let mut schema = match value.as_object() {
+            Some(inner) if key == FREE_MAP.join(".") => free_map(inner),
+            Some(inner) if CATALOG.contains(&key.as_str()) => names(inner),
+            Some(inner) => object(&key, inner, notes),
+            None => leaf(&key, value),
         };
         if let Some(note) = notes.get(&key) {
             schema["description"] = json!(note);

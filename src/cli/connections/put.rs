@@ -64,7 +64,7 @@ fn read(file: &Path) -> Result<Value, CliError> {
         std::fs::read_to_string(file).map(|read| text = read)
     };
     is_read
-        .map_err(|error| CliError::of_file(format!("{shown} cannot be read: {error}"), &error))?;
+        .map_err(|error| CliError::of_file(&format!("{shown} cannot be read: {error}"), &error))?;
     // Not serde's own words: they may show a part of the file, and with it a secret.
     serde_json::from_str(&text).map_err(|error| {
         let (line, column) = (error.line(), error.column());

@@ -51,7 +51,7 @@ pub(super) fn from_file(
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> CliError {
-    CliError::of_file(format!("reading {} failed: {error}", path.display()), error)
+    CliError::of_file(&format!("reading {} failed: {error}", path.display()), error)
 }
 
 /// The key that a producer should use, taken from the event.
