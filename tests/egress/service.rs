@@ -57,15 +57,11 @@ async fn service() {
         config.kafka.producer().create().unwrap();
 
     let urls: Urls = serde_json::from_str(include_str!("../fixtures/urls.json")).unwrap();
-    for (number, url) in urls.refused.iter().enumerate() {
-        connect(&producer, &names.connections, &format!("refused-{number}"), url);
-    }
     let denied = names::DENIED.iter().map(|(label, _)| *label).chain(["alias", "many", "listed"]);
     let denied: Vec<_> = denied.collect();
     let good = if namespace::has_ipv6() { vec!["good", "good6"] } else { vec!["good"] };
-    for label in denied.iter().chain(&good).chain(&["absent", "silent"]) {
-        connect(&producer, &names.connections, label, &format!("https://{label}.example.com/in"));
-    }
+    let labels: Vec<_> = denied.iter().chain(&good).chain(&["absent", "silent"]).copied().collect();
+    connect_all(&producer, &names.connections, &urls.refused, &labels);
     let event = json!({
         "event_id": "e1", "project_id": "p", "event": "message_open", "time": 1_760_090_581,
         "properties": {"message_type": "email", "campaign_id": 1, "profile_id": 2},
@@ -87,11 +83,7 @@ async fn service() {
     assert_eq!(network.accepted(), good.len());
     network.assert_untouched();
     let api = Api { base: format!("http://{admin}/api/v1/projects/p/connections"), token };
-    api.refuses_to_make(&urls.refused).await;
-    api.tests(&denied, "denied").await;
-    api.tests(&["absent", "silent"], "dns").await;
-    api.tests(&good, "delivered").await;
-    assert_eq!(api.test("refused-0").await["status"], 404, "it is unreadable");
+    api.is_as_strict(&urls.refused, &denied, &good).await;
     assert_eq!(network.accepted(), 2 * good.len());
     network.assert_untouched();
     network.assert_they_bite().await;
@@ -150,6 +142,15 @@ struct Api {
 }
 
 impl Api {
+    /// What is made and tested by it is judged as what is loaded and attempted.
+    async fn is_as_strict(&self, refused: &[String], denied: &[&str], good: &[&str]) {
+        self.refuses_to_make(refused).await;
+        self.tests(denied, "denied").await;
+        self.tests(&["absent", "silent"], "dns").await;
+        self.tests(good, "delivered").await;
+        assert_eq!(self.test("refused-0").await["status"], 404, "it is unreadable");
+    }
+
     /// Asks for new connections with these URLs, and is refused because of them.
     async fn refuses_to_make(&self, urls: &[String]) {
         for url in urls {
@@ -179,6 +180,21 @@ impl Api {
         let request = reqwest::Client::new().post(url).bearer_auth(&self.token).json(body);
         let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+}
+
+/// Connections with URLs that the rule refuses, and to names of all sorts.
+fn connect_all(
+    producer: &ThreadedProducer<DefaultProducerContext>,
+    topic: &str,
+    refused: &[String],
+    labels: &[&str],
+) {
+    for (number, url) in refused.iter().enumerate() {
+        connect(producer, topic, &format!("refused-{number}"), url);
+    }
+    for label in labels {
+        connect(producer, topic, label, &format!("https://{label}.example.com/in"));
     }
 }
 

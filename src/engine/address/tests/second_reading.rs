@@ -135,7 +135,7 @@ fn reads_as_public_name(host: &str) -> bool {
     host.len() <= 253
         && labels.len() >= 2
         && labels.iter().all(is_label)
-        && !RESERVED_NAMES.iter().any(|name| is_reserved(name))
+        && !RESERVED_NAMES.iter().any(is_reserved)
         && !is_number
 }
 
