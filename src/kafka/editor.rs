@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::connections::Progress;
+use super::trouble::mend;
 
 /// How long one question to the broker may take.
 const QUESTION: Duration = Duration::from_secs(5);
@@ -230,6 +231,7 @@ fn judge(client: &Client, error: &KafkaError) -> WriteError {
     if is_fenced(client, error) {
         WriteError::Fenced
     } else {
+        warn!(%error, mend = mend(error), "a change of the connections cannot be written");
         WriteError::Unwritten(error.to_string())
     }
 }
@@ -267,7 +269,7 @@ impl ClientContext for Report {
     fn error(&self, error: KafkaError, reason: &str) {
         // To be fenced is how the turn passes on.
         if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fenced)) {
-            warn!(%error, reason, "the writer of connections has trouble");
+            warn!(%error, reason, mend = mend(&error), "the writer of connections has trouble");
         }
     }
 }

@@ -8,16 +8,17 @@ mod follower;
 mod span;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers as _, Message};
 use rdkafka::{ClientContext, TopicPartitionList};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::record::RecordView;
+use super::trouble::{Trouble, mend};
 use crate::engine::time::Timestamp;
 
 pub use self::follower::{Followed, Follower, follow};
@@ -125,13 +126,31 @@ pub enum LogError {
 
 type LogConsumer = BaseConsumer<LogContext>;
 
-/// The end of a partition is news for the reader and not for the log.
-struct LogContext;
+/// The end of a partition is news for the reader and not for the log. Trouble that passes is not worth a line; a right
+/// that is missing is.
+struct LogContext {
+    topic: String,
+    refused: Trouble,
+}
 
 impl ClientContext for LogContext {
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-            debug!(%error, reason, "reading a log has trouble; it is tried again");
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::PartitionEOF) => {}
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                if let Some(unsaid) = self.refused.occurs(Instant::now()) {
+                    let topic = &self.topic;
+                    warn!(
+                        topic,
+                        unsaid,
+                        mend = mend(&error),
+                        "a log cannot be read: people see none of it"
+                    );
+                }
+            }
+            Some(_) | None => {
+                debug!(%error, reason, "reading a log has trouble; it is tried again");
+            }
         }
     }
 }
@@ -143,7 +162,7 @@ fn connect(config: &ClientConfig, topic: &str) -> Result<LogConsumer, LogError> 
     // The end of a partition is an event of its own: positions jump over transaction markers and compacted records.
     config.set("enable.partition.eof", "true");
     config
-        .create_with_context(LogContext)
+        .create_with_context(LogContext { topic: topic.to_owned(), refused: Trouble::default() })
         .map_err(|source| LogError::Client { topic: topic.to_owned(), source })
 }
 

@@ -42,6 +42,9 @@ pub(super) fn mend(error: &KafkaError) -> &'static str {
         Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
             "this user lacks a right on the group: see Least privilege in deploy/README.md"
         }
+        Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) => {
+            "this user lacks a right on the transactional id: see Least privilege in deploy/README.md"
+        }
         Some(RDKafkaErrorCode::ClusterAuthorizationFailed) => {
             "this user lacks a right on the cluster: see Least privilege in deploy/README.md"
         }

@@ -166,12 +166,13 @@ type Rights = BTreeMap<(String, String, String), BTreeSet<String>>;
 fn strimzis_user_has_the_rights_of_the_readme() {
     let mut documented = Rights::new();
     let readme = read("README.md");
-    for row in readme.lines().filter_map(|line| line.strip_prefix("| serve |")) {
+    let is_right = |line: &&str| line.starts_with("| serve |") || line.starts_with("| admin |");
+    for row in readme.lines().filter(is_right).map(|line| &line["| serve |".len()..]) {
         let cells: Vec<_> =
             row.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect();
+        let kind = cells[0].replace("transactional-id", "transactionalId");
         let pattern = cells[2].replace("prefixed", "prefix");
-        let operations =
-            documented.entry((cells[0].clone(), cells[1].clone(), pattern)).or_default();
+        let operations = documented.entry((kind, cells[1].clone(), pattern)).or_default();
         operations.insert(cells[3].clone());
     }
     let user = yaml("kubernetes/components/strimzi/kafkauser.yaml");

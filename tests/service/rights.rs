@@ -9,6 +9,7 @@ use barnabas::demo::receiver::Behaviour;
 use reqwest::StatusCode;
 use serde_json::json;
 
+use crate::support::api::Api;
 use crate::support::kafka::Broker;
 use crate::support::service::Service;
 use crate::support::stage::Stage;
@@ -19,9 +20,10 @@ const README: &str = include_str!("../../deploy/README.md");
 /// Programs that run side by side: a machine with two cores is enough.
 const AT_ONCE: usize = 3;
 
-/// A row of the table of rights, for the role `serve`.
+/// A row of the table of rights.
 #[derive(Clone, Debug)]
 struct Right {
+    role: String,
     resource: String,
     name: String,
     pattern: String,
@@ -31,43 +33,52 @@ struct Right {
 }
 
 fn rights() -> Vec<Right> {
-    let rows = README.lines().filter_map(|line| line.strip_prefix("| serve |"));
+    let is_right = |line: &&str| line.starts_with("| serve |") || line.starts_with("| admin |");
+    let rows = README.lines().filter(is_right).map(|line| line.trim_start_matches('|'));
     let cell = |text: &str| text.trim().trim_matches('`').to_owned();
     let found: Vec<_> = rows
         .map(|row| {
             let cells: Vec<_> = row.trim_end_matches('|').split('|').map(cell).collect();
-            let [resource, name, pattern, operation, symptom] = cells.try_into().unwrap();
-            Right { resource, name, pattern, operation, symptom }
+            let [role, resource, name, pattern, operation, symptom] = cells.try_into().unwrap();
+            Right { role, resource, name, pattern, operation, symptom }
         })
         .collect();
-    assert!(found.len() > 8, "the table was found");
+    for (role, least) in [("serve", 9), ("admin", 4)] {
+        assert!(found.iter().filter(|right| right.role == role).count() >= least, "{role}");
+    }
     found
 }
 
-/// The login of a case: everything, or everything but one right.
-fn login(lacks: Option<usize>) -> String {
-    lacks.map_or_else(|| "all".to_owned(), |number| format!("lacks-{number}"))
+/// The login of a case: everything for a role, or everything but one right of that role.
+fn login(role: &str, lacks: Option<usize>) -> String {
+    lacks.map_or_else(|| format!("{role}-all"), |number| format!("{role}-lacks-{number}"))
+}
+
+/// Whether a login is to have a right: what is the admin's, only those have that serve the admin API.
+fn has(login: &str, right: &Right, number: usize) -> bool {
+    let is_of_role = right.role == "serve" || login.starts_with("admin");
+    is_of_role && !login.ends_with(&format!("-lacks-{number}"))
 }
 
 fn group(stage: &Stage, login: &str) -> String {
     format!("{}-{login}", stage.name)
 }
 
-/// Gives one right to all logins but the one that is to lack it.
-fn grant(stage: &Stage, right: &Right, logins: &[String], lacking: &str) {
+/// Gives one right to all logins that are to have it.
+fn grant(stage: &Stage, number: usize, right: &Right, logins: &[String]) {
     let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kafka/tool");
     let mut command = Command::new(tool);
     command.args(["acls", "--bootstrap-server", &stage.bootstrap, "--add"]);
     command.args(["--operation", &right.operation, "--resource-pattern-type", &right.pattern]);
-    for login in logins.iter().filter(|login| *login != lacking) {
+    for login in logins.iter().filter(|login| has(login, right, number)) {
         command.args(["--allow-principal", &format!("User:{login}")]);
     }
     let own = |name: &str| match name {
         "campaign.actions" => stage.events(),
         ours => ours.replacen("barnabas", &stage.name, 1),
     };
-    if right.resource == "topic" {
-        command.args(["--topic", &own(&right.name)]);
+    if right.resource != "group" {
+        command.args([&format!("--{}", right.resource), &own(&right.name)]);
     } else {
         // Each case has groups of its own, so that none waits for another's members.
         for login in logins {
@@ -81,7 +92,9 @@ fn grant(stage: &Stage, right: &Right, logins: &[String], lacking: &str) {
 
 fn serve_as(stage: &Stage, secure: &str, login: &str) -> Service {
     let group = group(stage, login);
+    let admin = if login.starts_with("admin") { "127.0.0.1:0" } else { "" };
     stage.start_with(&[
+        ("BARNABAS_ADMIN__LISTEN", admin),
         ("BARNABAS_KAFKA__BOOTSTRAP_SERVERS", secure),
         ("BARNABAS_KAFKA__GROUP_ID", &group),
         ("BARNABAS_KAFKA__PROPERTIES__SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
@@ -102,7 +115,7 @@ fn said(stage: &Stage, right: &Right) -> Vec<String> {
 }
 
 fn works_with_all(stage: &Stage, secure: &str) {
-    let service = serve_as(stage, secure, &login(None)).ready();
+    let service = serve_as(stage, secure, &login("serve", None)).ready();
     stage.receiver.wait_for("/healthy", 1, PATIENCE).unwrap();
     eventually("it has written to every topic", || {
         let dead = service.metric("barnabas_dead_letters_total", "");
@@ -117,8 +130,37 @@ fn works_with_all(stage: &Stage, secure: &str) {
     service.stop();
 }
 
+/// Makes a connection by the admin API; the status of the answer.
+fn change(stage: &Stage, service: &Service, name: &str) -> u16 {
+    let api = Api::of(service);
+    let draft = json!({
+        "name": name, "url": stage.receiver.url("/changed"), "auth": {"type": "bearer", "token": "t0ken"},
+        "events": ["message_click"], "channels": ["sms"],
+    });
+    api.create(&draft).status
+}
+
+/// The admin API can make a connection, write that down, and show attempts and dead letters.
+fn administers_with_all(stage: &Stage, secure: &str) {
+    let service = serve_as(stage, secure, &login("admin", None)).ready();
+    assert_eq!(change(stage, &service, "all"), 201, "{}", service.log());
+    assert_eq!(stage.audit().len(), 1);
+    let followed = || service.log().matches("a log is followed").count();
+    eventually("attempts and dead letters are followed", || (followed() == 2).then_some(()));
+    let log = service.log();
+    for complaint in ["lacks a right", "hidden from", "unreadable", "may not read", "cannot be"] {
+        assert!(!log.contains(complaint), "{log}");
+    }
+    service.stop();
+}
+
 fn says_what_it_lacks(stage: &Stage, secure: &str, number: usize, right: &Right) {
-    let mut service = serve_as(stage, secure, &login(Some(number)));
+    let mut service = serve_as(stage, secure, &login(&right.role, Some(number)));
+    if right.role == "admin" {
+        service = service.ready();
+        let changed = change(stage, &service, &login("admin", Some(number)));
+        assert_eq!(changed == 503, right.symptom.contains("503"), "{changed}: {right:?}");
+    }
     for text in said(stage, right) {
         eventually(&format!("without {right:?} it says {text}"), || {
             service.log().contains(&text).then_some(())
@@ -137,8 +179,9 @@ fn says_what_it_lacks(stage: &Stage, secure: &str, number: usize, right: &Right)
 #[test]
 fn it_works_with_the_documented_rights_and_says_which_one_is_missing() {
     let rights = rights();
-    let logins: Vec<_> =
-        std::iter::once(None).chain((0..rights.len()).map(Some)).map(login).collect();
+    let lacking = |(number, right): (usize, &Right)| login(&right.role, Some(number));
+    let mut logins: Vec<_> = rights.iter().enumerate().map(lacking).collect();
+    logins.extend(["serve", "admin"].map(|role| login(role, None)));
     let Some(broker) = Broker::start(&["--users", &logins.join(",")]) else { return };
     // What fails is not read again while the test lasts.
     let stage = Stage::on(&broker.bootstrap, "rights", "[retry]\nschedule = [\"1h\"]\n");
@@ -155,7 +198,7 @@ fn it_works_with_the_documented_rights_and_says_which_one_is_missing() {
     for some in numbered.chunks(AT_ONCE) {
         thread::scope(|scope| {
             for &(number, right) in some {
-                scope.spawn(move || grant(stage, right, logins, &login(Some(number))));
+                scope.spawn(move || grant(stage, number, right, logins));
             }
         });
     }
@@ -165,6 +208,7 @@ fn it_works_with_the_documented_rights_and_says_which_one_is_missing() {
         says_what_it_lacks(stage, secure, number, right);
     }
     works_with_all(stage, secure);
+    administers_with_all(stage, secure);
     let others: Vec<_> = numbered.iter().filter(|(_, right)| !is_deactivation(right)).collect();
     for some in others.chunks(AT_ONCE) {
         thread::scope(|scope| {
