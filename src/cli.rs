@@ -12,6 +12,7 @@ pub mod dead_letters;
 pub mod demo;
 pub mod keyring;
 pub mod listen;
+mod progress;
 pub mod schema;
 pub mod serve;
 mod table;

@@ -25,7 +25,8 @@ const LONG_ANSWER_TIME: Duration = Duration::from_hours(24);
 pub struct ApiArgs {
     /// Where the admin API is served
     #[arg(
-        long = "api",
+        long = "api-url",
+        alias = "api",
         value_name = "URL",
         env = "BARNABAS_API",
         default_value = "http://127.0.0.1:8080"
@@ -184,7 +185,7 @@ impl Client {
 
     fn url(&self, path: &[&str]) -> Result<Url, CliError> {
         let mut url = self.base.clone();
-        let usage = || CliError::Usage(format!("--api {} is no http address", self.base));
+        let usage = || CliError::Usage(format!("--api-url {} is no http address", self.base));
         url.path_segments_mut()
             .map_err(|()| usage())?
             .pop_if_empty()

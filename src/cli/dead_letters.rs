@@ -9,6 +9,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::api::{ApiArgs, Client};
+use super::progress::Progress;
 use super::topics::write_json;
 use super::{CliError, Context, Output, Table};
 
@@ -146,12 +147,7 @@ pub fn run(args: &Args, context: &Context) -> Result<(), CliError> {
             super::connections::show(&letter, context.output())
         }
         Action::Redrive(args) => redrive(args, context.output()),
-        Action::Export(args) => {
-            let path = ["projects", &args.of.project, "dead-letters", "export"];
-            let mut out = io::stdout().lock();
-            let client = args.of.api.client()?;
-            client.download(&path, &args.filter.pairs(), |part| Ok(out.write_all(part)?))
-        }
+        Action::Export(args) => export(args),
     }
 }
 
@@ -229,25 +225,52 @@ fn redrive(args: &RedriveArgs, output: Output) -> Result<(), CliError> {
     }
 }
 
+/// Writes the lines as they come; a person whose screen they do not fill sees how far it is.
+fn export(args: &ExportArgs) -> Result<(), CliError> {
+    let path = ["projects", args.of.project.as_str(), "dead-letters", "export"];
+    let (client, filter) = (args.of.api.client()?, args.filter.pairs());
+    let mut out = io::stdout().lock();
+    let is_watched = io::stderr().is_terminal() && !io::stdout().is_terminal();
+    let mut progress = None;
+    if is_watched {
+        progress = Progress::open(count(&client, &args.of.project, &filter)?);
+    }
+    let mut written = 0_u64;
+    client.download(&path, &filter, |part| {
+        out.write_all(part)?;
+        written += part.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        progress.as_mut().map_or(Ok(()), |progress| Ok(progress.show(written)?))
+    })?;
+    Ok(out.flush()?)
+}
+
+/// How many dead letters a filter is about.
+fn count(client: &Client, project: &str, filter: &[(&str, &str)]) -> Result<u64, CliError> {
+    let query = [filter, &[("limit", "1")]].concat();
+    let page = client.get(&["projects", project, "dead-letters"], &query)?;
+    Ok(page["matched"].as_u64().unwrap_or(0))
+}
+
 /// Follows a redrive to its end and gives its last line; a person sees how far it is.
 fn follow(client: &Client, project: &str, body: &Value) -> Result<Value, CliError> {
     let path = ["projects", project, "dead-letters", "redrive"];
     let (mut rest, mut last) = (Vec::new(), Value::Null);
-    let is_watched = io::stderr().is_terminal();
+    let mut progress: Option<Progress> = None;
     client.follow(&path, body, |part| {
         rest.extend_from_slice(part);
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             let line: Vec<u8> = rest.drain(..=end).collect();
             last = serde_json::from_slice(&line).unwrap_or(Value::Null);
-            if is_watched {
-                write!(io::stderr(), "\r{} of {}", last["redriven"], last["redrivable"])?;
+            let [done, all] =
+                ["redriven", "redrivable"].map(|name| last[name].as_u64().unwrap_or(0));
+            progress = progress.take().or_else(|| Progress::open(all));
+            if let Some(progress) = &mut progress {
+                progress.show(done)?;
             }
         }
         Ok(())
     })?;
-    if is_watched {
-        writeln!(io::stderr())?;
-    }
+    drop(progress);
     if last["is_done"] == true || last["error"].is_string() {
         return Ok(last);
     }
