@@ -1,9 +1,12 @@
 //! The audit record of a change: who changed what, when. Never a secret, only that one was changed.
 //!
-//! Decides the record's shape. It is written in one transaction with the change, so that neither takes effect alone.
+//! Decides the records' shapes. A change's is written in one transaction with it, so that neither takes effect alone;
+//! a redrive's before it begins.
 
 use serde::Serialize;
 
+use super::dead_letters::{RedriveOrder, Selection};
+use super::place::Place;
 use crate::engine::connection::ConnectionKey;
 
 /// What was done.
@@ -20,6 +23,8 @@ pub enum Action {
     Deactivate,
     /// It was deleted.
     Delete,
+    /// Dead letters were put back into delivery.
+    Redrive,
 }
 
 /// A record of the audit topic; its key is the connection's.
@@ -56,6 +61,64 @@ impl<'a> AuditRecord<'a> {
             action,
             revision: 0,
             changed: &[],
+        }
+    }
+
+    /// The record's value.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("an audit record is plain data")
+    }
+}
+
+/// The record of a redrive; its key is the project.
+#[derive(Clone, Debug, Serialize)]
+pub struct RedriveRecord<'a> {
+    /// The version of this format.
+    pub schema: u32,
+    /// When it was asked for, in UNIX seconds.
+    pub at: u64,
+    /// Who: `token:<id>`.
+    pub who: &'a str,
+    /// The project.
+    pub project_id: &'a str,
+    /// [`Action::Redrive`].
+    pub action: Action,
+    /// The dead letters of that connection alone.
+    pub connection_id: Option<&'a str>,
+    /// Given up for that reason alone.
+    pub reason: Option<&'a str>,
+    /// Given up then or later, in milliseconds since the epoch.
+    pub from_ms: Option<u64>,
+    /// Given up before then, in milliseconds since the epoch.
+    pub to_ms: Option<u64>,
+    /// These alone.
+    pub ids: Option<&'a [Place]>,
+    /// How many can be put back, as far as was known then.
+    pub redrivable: u64,
+}
+
+impl<'a> RedriveRecord<'a> {
+    /// What `who` puts back, and how many of them can be.
+    #[must_use]
+    pub fn new(at: u64, who: &'a str, order: &'a RedriveOrder, redrivable: u64) -> Self {
+        let (query, ids) = match &order.selection {
+            Selection::Matching(query) => (Some(query), None),
+            Selection::Ids(ids) => (None, Some(ids.as_slice())),
+        };
+        let connection = query.and_then(|query| query.connection.as_ref());
+        Self {
+            schema: 1,
+            at,
+            who,
+            project_id: order.project_id.as_deref().unwrap_or_default(),
+            action: Action::Redrive,
+            connection_id: connection.map(ConnectionKey::connection),
+            reason: query.and_then(|query| query.reason.as_deref()),
+            from_ms: query.and_then(|query| query.from_ms),
+            to_ms: query.and_then(|query| query.to_ms),
+            ids,
+            redrivable,
         }
     }
 

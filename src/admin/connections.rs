@@ -8,6 +8,7 @@ mod draft;
 mod entries;
 mod error;
 mod id;
+mod notes;
 mod page;
 mod view;
 
@@ -286,8 +287,7 @@ impl Connections {
             if !matches!(result, Err(ChangeError::Busy)) || Instant::now() >= end {
                 return result;
             }
-            let chance = u32::from(id::random_byte()?);
-            sleep(PAUSE + PAUSE * chance / 256).await;
+            pause().await?;
         }
     }
 
@@ -336,6 +336,13 @@ impl Connections {
         let row = table.row(key).filter(|row| row.is_there()).ok_or(ChangeError::NotFound)?;
         Ok(view::of_row(key, row, self.catalog()))
     }
+}
+
+/// Lets another instance have its turn.
+async fn pause() -> Result<(), ChangeError> {
+    let chance = u32::from(id::random_byte()?);
+    sleep(PAUSE + PAUSE * chance / 256).await;
+    Ok(())
 }
 
 fn expect<'a>(

@@ -15,11 +15,13 @@ mod dead_letters;
 mod health;
 mod insight;
 mod marketplace;
+mod match_preview;
 mod notice;
 mod page;
 mod paths;
 mod pipeline;
 mod projects;
+mod reasons;
 mod settings;
 mod sign_in;
 mod test_event;
@@ -38,6 +40,7 @@ use super::tokens::Role;
 pub(super) fn routes() -> Vec<Route> {
     const CONNECT: &str = "/projects/{project}/integrations/webhooks/connect";
     const CONFIGURED: &str = "/projects/{project}/integrations/configured";
+    const PREVIEW: &str = "/projects/{project}/match-preview";
     const CONNECTION: &str = "/projects/{project}/connections/{id}";
     let [viewer, editor] = [Role::Viewer, Role::Editor].map(Access::Project);
     let mut routes = assets::routes();
@@ -51,6 +54,7 @@ pub(super) fn routes() -> Vec<Route> {
         route(Method::GET, "/projects/{project}/integrations", viewer, get(marketplace::show)),
         route(Method::GET, CONNECT, editor, get(connect::show)),
         route(Method::POST, CONNECT, editor, post(connect::connect)),
+        route(Method::POST, PREVIEW, editor, post(match_preview::show)),
         route(Method::GET, CONFIGURED, viewer, get(configured::list)),
         route(Method::GET, CONNECTION, viewer, get(settings::show)),
         route(Method::POST, CONNECTION, editor, post(settings::save)),

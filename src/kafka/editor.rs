@@ -145,6 +145,18 @@ impl Editor {
 }
 
 impl Turn<'_> {
+    /// Writes a record that no connection is made of; the table has nothing to show of it.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn note(&mut self, entry: Entry) -> Result<(), WriteError> {
+        let client = self.client.take().ok_or(WriteError::Fenced)?;
+        let writer = Arc::clone(&client);
+        blocking(move || transact(&writer, &[entry])).await?;
+        *self.client = Some(client);
+        Ok(())
+    }
+
     /// Writes records, all or none, and waits until the table shows the last one, which is the connection's; `false` if
     /// that takes too long. Whatever goes wrong ends the turn.
     ///

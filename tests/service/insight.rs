@@ -144,10 +144,32 @@ fn dead_letters_are_listed_counted_put_back_and_exported() {
     assert_eq!(again.webhook_id.as_deref(), letter["event_id"].as_str());
     let rest = ["dead-letters", "redrive", "--connection", "down", "--rate", "100"];
     assert_eq!(printed(&command(&api, &service, &rest))["redriven"], 1);
+    let audited: Vec<_> =
+        stage.audit().into_iter().map(|record| record["redrivable"].clone()).collect();
+    assert_eq!(audited, [json!(1), json!(1)], "what was only counted is no change");
+    let record = &stage.audit()[0];
+    assert_eq!((&record["action"], &record["ids"]), (&json!("redrive"), &json!([id])));
+    assert_eq!((&record["who"], &record["project_id"]), (&json!("token:set-up"), &json!(PROJECT)));
     api.send("POST", &letters("/redrive"), &[], Some(&json!({}))).expect(400);
     let code = |arguments: &[&str]| command(&api, &service, arguments).status.code();
     assert_eq!(code(&["dead-letters", "redrive"]), Some(2));
     assert_eq!(code(&["dead-letters", "show", "1-0-0"]), Some(4));
+    service.stop();
+}
+
+#[test]
+fn a_redrive_that_cannot_be_audited_is_refused() {
+    let Some(stage) = stage("insight-unaudited") else { return };
+    let service = stage.serve();
+    let api = Api::of(&service);
+    stage.produce(0..1);
+    once(&api, &letters(""), |page| page["matched"] == 1);
+    let before = stage.receiver.counts("/down").requests;
+    stage.delete_topic("audit");
+    let all = json!({"matching": {}});
+    api.send("POST", &letters("/redrive"), &[], Some(&all)).expect(503);
+    assert!(api.get(&letters("")).json()["items"][0]["redriven_at_ms"].is_null());
+    assert_eq!(stage.receiver.counts("/down").requests, before);
     service.stop();
 }
 

@@ -154,7 +154,9 @@ pub(super) async fn redrive(
         let report = letters.dry_run(&order);
         return Ok((kind, line(&RedriveLine { report, error: None })).into_response());
     }
-    info!(who = caller.token.author(), project, "dead letters are redriven");
+    let author = caller.token.author();
+    admin.connections().note_redrive(&author, &order, &letters.dry_run(&order)).await?;
+    info!(who = author, project, "dead letters are redriven");
     Ok((kind, Body::from_stream(lines(letters, order))).into_response())
 }
 

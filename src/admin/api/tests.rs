@@ -129,7 +129,7 @@ fn is_denied(status: StatusCode) -> bool {
 async fn every_route_asks_who_is_there() {
     let rig = rig();
     let wrong = format!("{}x", rig.operator);
-    for Route { method, path, access, .. } in routes() {
+    for Route { method, path, access, .. } in routes().into_iter().chain(console::routes()) {
         let path = path_of(path);
         if access == Access::Open {
             continue;
@@ -145,7 +145,8 @@ async fn every_route_asks_who_is_there() {
 async fn every_route_asks_for_its_role_and_project() {
     let rig = rig();
     let insight: Vec<_> = insight::routes().iter().map(|route| route.path).collect();
-    for Route { method, path: pattern, access, .. } in routes() {
+    let all = routes().into_iter().chain(console::routes());
+    for Route { method, path: pattern, access, .. } in all {
         let path = path_of(pattern);
         let Access::Project(role) = access else { continue };
         let elsewhere = rig.status(&method, &path, Some(&rig.elsewhere)).await;
@@ -156,11 +157,15 @@ async fn every_route_asks_for_its_role_and_project() {
             assert_eq!(status, StatusCode::FORBIDDEN, "{method} {path} {own:?}");
         }
         if method == Method::GET {
-            let token = if role == Role::Viewer { &rig.viewer } else { &rig.editor };
+            let token = match role {
+                Role::Viewer => &rig.viewer,
+                Role::Editor => &rig.editor,
+                Role::Operator => &rig.operator,
+            };
             let status = rig.status(&method, &path, Some(token)).await;
             // There are no read models yet.
-            let is_waiting =
-                insight.contains(&pattern) && status == StatusCode::SERVICE_UNAVAILABLE;
+            let may_wait = insight.contains(&pattern) || !pattern.starts_with("/api");
+            let is_waiting = may_wait && status == StatusCode::SERVICE_UNAVAILABLE;
             assert!(status == StatusCode::OK || is_waiting, "{path} {status}");
         }
         assert!(method == Method::GET || role > Role::Viewer, "{method} {path} changes something");

@@ -12,8 +12,11 @@ use tokio::sync::watch;
 use tracing::info;
 use url::form_urlencoded::{self, Serializer};
 
+use super::connection_head::key;
 use super::insight::{Who, time};
 use super::page::{Frame, answer, render};
+use super::paths;
+use super::reasons::{REASONS, reason_in_words};
 use crate::admin::access::Caller;
 use crate::admin::api::{Admin, export_letters};
 use crate::admin::dead_letters::{
@@ -46,6 +49,9 @@ struct Letters {
 struct Line {
     letter: LetterSummary,
     at: String,
+    reason: String,
+    /// The connection's page and name, where it is still there.
+    connection: Option<(String, String)>,
     redriven: Option<String>,
 }
 
@@ -55,6 +61,7 @@ struct LetterPage {
     frame: Frame,
     path: String,
     at: String,
+    reason: String,
     may_redrive: bool,
     letter: Letter,
 }
@@ -95,6 +102,24 @@ impl Asked {
     }
 }
 
+impl Line {
+    fn of(admin: &Admin, project: &str, letter: LetterSummary) -> Self {
+        let key = letter.connection_id.as_deref().and_then(|id| key(project, id).ok());
+        let view = key.and_then(|key| admin.connections().get(&key).ok());
+        let connection = view.map(|view| {
+            let path = paths::connection(project, &view.connection_id);
+            (path, view.name.unwrap_or(view.connection_id))
+        });
+        Self {
+            at: time(letter.at_ms),
+            reason: reason_in_words(&letter.reason).to_owned(),
+            connection,
+            redriven: letter.redriven_at_ms.map(time),
+            letter,
+        }
+    }
+}
+
 pub(super) async fn list(
     State(admin): State<Admin>,
     Extension(caller): Who,
@@ -115,11 +140,7 @@ pub(super) async fn list(
             let given = pairs.into_iter().filter(|(_, value)| !value.is_empty());
             Serializer::new(String::new()).extend_pairs(given).finish()
         };
-        let line = |letter: LetterSummary| Line {
-            at: time(letter.at_ms),
-            redriven: letter.redriven_at_ms.map(time),
-            letter,
-        };
+        let line = |letter| Line::of(&admin, &project, letter);
         Ok(render(&Letters {
             frame: Frame::of(&caller, Some(&project), "dead-letters"),
             path: path_of(&project),
@@ -150,6 +171,7 @@ pub(super) async fn show(
             frame: Frame::of(&caller, Some(&project), "dead-letters"),
             path: path_of(&project),
             at: time(letter.summary.at_ms),
+            reason: reason_in_words(&letter.summary.reason).to_owned(),
             may_redrive: caller.token.role >= Role::Operator,
             letter,
         }))
@@ -192,7 +214,9 @@ async fn put_back(
     let (report, error) = if is_counted_only {
         (letters.dry_run(&order), None)
     } else {
-        info!(who = caller.token.author(), project, "dead letters are redriven");
+        let author = caller.token.author();
+        admin.connections().note_redrive(&author, &order, &letters.dry_run(&order)).await?;
+        info!(who = author, project, "dead letters are redriven");
         let (progress, watched) = watch::channel(RedriveReport::default());
         let run = tokio::spawn(async move { letters.redrive(&order, &progress).await });
         let ended = tokio::time::timeout(WAIT, run).await;

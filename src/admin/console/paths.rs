@@ -17,6 +17,11 @@ pub(super) fn connect(project: &str) -> String {
     format!("/projects/{}/integrations/webhooks/connect", encoded(project))
 }
 
+/// What a choice would have matched.
+pub(super) fn match_preview(project: &str) -> String {
+    format!("/projects/{}/match-preview", encoded(project))
+}
+
 /// The configured integrations.
 pub(super) fn list(project: &str) -> String {
     format!("/projects/{}/integrations/configured", encoded(project))
