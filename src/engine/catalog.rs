@@ -204,6 +204,12 @@ impl Names {
         self.names.iter().filter(is_named).map(|name| name.label.to_string()).collect()
     }
 
+    /// How people call a name; one that is not here as it is.
+    #[must_use]
+    pub fn label_of<'a>(&'a self, name: &'a str) -> &'a str {
+        self.names.iter().find(|known| *known.name == *name).map_or(name, |known| &known.label)
+    }
+
     /// The names of a set, in order.
     pub fn of(&self, set: NameSet) -> impl Iterator<Item = &str> {
         (0..64_u8)

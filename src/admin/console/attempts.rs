@@ -9,13 +9,18 @@ use url::form_urlencoded;
 use super::connection_head::{ConnectionHead, find, key};
 use super::insight::{Who, time};
 use super::page::{Frame, answer, render};
+use super::paths;
+use super::reasons::reason_in_words;
 use crate::admin::access::Caller;
 use crate::admin::api::Admin;
 use crate::admin::attempts::AttemptSummary;
 use crate::admin::filters::{AttemptFilter, place};
 use crate::admin::problem::Problem;
+use crate::engine::catalog::Catalog;
 use crate::kafka::record::attempt::{AttemptOutcome, AttemptRecord, Next};
 
+/// What the address says where the page does not follow.
+const PAUSED: &str = "off";
 /// What can be filtered by, and how it is called.
 const OUTCOMES: [(&str, &str); 13] = [
     ("", "All"),
@@ -42,10 +47,14 @@ struct Attempts {
     lines: Vec<Line>,
     /// The query of the next page.
     next: Option<String>,
+    /// Whether the page follows: what is new is shown as it comes.
+    is_live: bool,
     /// The query of the same page, live or paused.
     toggled: String,
     /// The query of this page.
     here: String,
+    /// The stream that says when there is something new.
+    stream: String,
     is_caught_up: bool,
     logged: &'static str,
 }
@@ -132,15 +141,20 @@ fn history(
         cursor: asked.cursor.clone(),
         limit: None,
     };
+    let catalog = admin.connections().catalog();
     let found = admin.models()?.attempts.page(&filter.query(key)?);
     let next = found.page.next_cursor.map(|place| asked.query("", &place.to_string()));
-    let other = if asked.live.is_empty() { "on" } else { "" };
+    let is_live = asked.live != PAUSED && asked.cursor.is_empty();
+    let other = if is_live { PAUSED } else { "" };
+    let stream = format!("/api/v1{}/attempts/live", paths::connection(project, id));
     Ok(render(&Attempts {
         frame: Frame::of(caller, Some(project), "configured"),
         head: ConnectionHead::of(caller, &view, "attempts"),
-        lines: found.page.items.iter().map(|one| Line::of(one)).collect(),
+        lines: found.page.items.iter().map(|one| Line::of(one, catalog)).collect(),
         next,
+        is_live,
         toggled: asked.query(other, ""),
+        stream,
         here: asked.query(&asked.live, &asked.cursor),
         is_caught_up: found.is_caught_up,
         logged: found.logged,
@@ -174,15 +188,15 @@ pub(super) async fn show(
 }
 
 impl Line {
-    fn of(one: &AttemptSummary) -> Self {
+    fn of(one: &AttemptSummary, catalog: &Catalog) -> Self {
         let line = &one.line;
         let (outcome, tone) = in_words(line.outcome);
         Self {
             id: one.id.to_string(),
             at: time(line.at_ms),
             event_id: line.event_id.to_string(),
-            event: line.event.to_string(),
-            channel: line.channel.to_string(),
+            event: catalog.events.label_of(&line.event).to_owned(),
+            channel: catalog.channels.label_of(&line.channel).to_owned(),
             attempt: line.attempt,
             outcome,
             tone,
@@ -213,9 +227,11 @@ pub(super) const fn in_words(outcome: AttemptOutcome) -> (&'static str, &'static
 
 fn next_in_words(next: &Next<'_>) -> String {
     match next {
-        Next::Delivered => "none: delivered".to_owned(),
+        Next::Delivered => "none".to_owned(),
         Next::Repeat { due_ms } => format!("again at {}", time(*due_ms)),
         Next::Retry { tier, due_ms, .. } => format!("again at {} (tier {tier})", time(*due_ms)),
-        Next::DeadLetter { reason } => format!("dead letter: {reason}"),
+        Next::DeadLetter { reason } => {
+            format!("dead letter: {}", reason_in_words(reason).to_lowercase())
+        }
     }
 }

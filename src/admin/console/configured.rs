@@ -7,7 +7,8 @@ use serde::Deserialize;
 use url::form_urlencoded;
 
 use super::ago::ago;
-use super::connection_head::Standing;
+use super::connection_head::{Standing, key};
+use super::health::{Bar, day, percent};
 use super::notice::Notice;
 use super::page::{Frame, answer, render};
 use super::paths;
@@ -47,6 +48,9 @@ struct Row {
     url: String,
     events: Shown,
     channels: Shown,
+    /// Its attempts of the last day, where any are known.
+    rate: Option<String>,
+    bars: Vec<Bar>,
     changed: String,
     changed_by: String,
 }
@@ -119,12 +123,19 @@ fn page(
 impl Row {
     fn of(admin: &Admin, view: ConnectionView) -> Self {
         let catalog = admin.connections().catalog();
-        let by = view.updated_by.as_deref().map(|by| format!("by {by}"));
+        let by =
+            view.updated_by.as_deref().map(|by| format!("by {}", by.trim_start_matches("token:")));
+        let key = key(&view.project_id, &view.connection_id).ok();
+        let rates = admin.models().ok().zip(key);
+        let rates = rates.and_then(|(models, key)| models.attempts.rates(&key, wall_clock()));
+        let rates = rates.filter(|rates| rates.last_day.success_rate.is_some());
         Self {
             path: paths::connection(&view.project_id, &view.connection_id),
             standing: Standing::of(&view),
             events: Shown::of(&catalog.events, &view.events),
             channels: Shown::of(&catalog.channels, &view.channels),
+            rate: rates.as_ref().map(|rates| percent(Some(rates.last_day))),
+            bars: rates.as_ref().map_or_else(Vec::new, day),
             changed: view.updated_at.map(|at| ago(at, wall_clock())).unwrap_or_default(),
             changed_by: by.unwrap_or_default(),
             name: view.name.unwrap_or(view.connection_id),

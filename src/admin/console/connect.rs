@@ -6,7 +6,6 @@ use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 
 use super::connection_form::ConnectionForm;
-
 use super::notice::Notice;
 use super::page::{Frame, answer, render};
 use super::paths;
@@ -81,6 +80,7 @@ async fn try_connect(
 fn form(admin: &Admin, project: &str, values: Values, once: String) -> ConnectionForm {
     ConnectionForm {
         action: paths::connect(project),
+        preview: paths::match_preview(project),
         button: "Connect",
         hidden: ("once", once),
         ..ConnectionForm::new(admin.connections(), values, None, wall_clock())

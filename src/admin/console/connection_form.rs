@@ -17,6 +17,8 @@ const ORDER: [&str; 7] =
 pub(super) struct ConnectionForm {
     /// Where it is sent.
     pub(super) action: String,
+    /// Where it is asked what the choice would have matched.
+    pub(super) preview: String,
     pub(super) button: &'static str,
     /// A hidden field: the revision that is edited, or what makes a new connection once.
     pub(super) hidden: (&'static str, String),
@@ -84,6 +86,7 @@ impl ConnectionForm {
         let shows_limits = values.limits.iter().any(|limit| !limit.is_empty());
         Self {
             action: String::new(),
+            preview: String::new(),
             button: "",
             hidden: ("", String::new()),
             name: Field {

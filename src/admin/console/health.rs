@@ -8,7 +8,7 @@ use super::connection_head::{ConnectionHead, find, key};
 use super::insight::{Who, time};
 use super::page::{Frame, answer, render};
 use crate::admin::api::Admin;
-use crate::admin::attempts::Rate;
+use crate::admin::attempts::{Rate, Rates};
 use crate::admin::health::{Health, LaneHealth};
 use crate::admin::problem::Problem;
 
@@ -24,17 +24,19 @@ struct HealthPage {
     /// Success rates of the last hour and the last day.
     rates: [String; 2],
     bars: Vec<Bar>,
+    /// What the lane does, in words.
+    state: String,
     waits: Option<String>,
     last_failure: Option<String>,
 }
 
 /// Ten minutes of the sparkline, with the failures below the successes.
-struct Bar {
-    x: usize,
-    good_y: u64,
-    good: u64,
-    bad_y: u64,
-    bad: u64,
+pub(super) struct Bar {
+    pub(super) x: usize,
+    pub(super) good_y: u64,
+    pub(super) good: u64,
+    pub(super) bad_y: u64,
+    pub(super) bad: u64,
 }
 
 pub(super) async fn show(
@@ -52,9 +54,8 @@ pub(super) async fn show(
             frame: Frame::of(&caller, Some(&project), "configured"),
             head: ConnectionHead::of(&caller, &view, "health"),
             rates: [rates.map(|all| all.last_hour), rates.map(|all| all.last_day)].map(percent),
-            bars: rates.map_or_else(Vec::new, |all| {
-                bars(all.by_ten_minutes.iter().map(|point| (point.succeeded, point.failed)))
-            }),
+            bars: rates.map_or_else(Vec::new, day),
+            state: health.lane.as_ref().map_or("", |lane| lane.state).replace('_', " "),
             waits: health.lane.as_ref().and_then(waits_in_words),
             last_failure: health.last_failure.as_ref().map(|last| time(last.line.at_ms)),
             health,
@@ -63,9 +64,14 @@ pub(super) async fn show(
     answer(&caller, page.await)
 }
 
-fn percent(rate: Option<Rate>) -> String {
+pub(super) fn percent(rate: Option<Rate>) -> String {
     let rate = rate.and_then(|rate| rate.success_rate);
     rate.map_or_else(|| "–".to_owned(), |rate| format!("{:.1} %", rate * 100.0))
+}
+
+/// A day's bars.
+pub(super) fn day(rates: &Rates) -> Vec<Bar> {
+    bars(rates.by_ten_minutes.iter().map(|point| (point.succeeded, point.failed)))
 }
 
 fn bars(points: impl Iterator<Item = (u64, u64)> + Clone) -> Vec<Bar> {

@@ -142,6 +142,7 @@ pub(super) fn faulty(
 fn form(admin: &Admin, view: &ConnectionView, values: Values, revision: u64) -> ConnectionForm {
     ConnectionForm {
         action: paths::connection(&view.project_id, &view.connection_id),
+        preview: paths::match_preview(&view.project_id),
         button: "Save",
         hidden: ("revision", revision.to_string()),
         ..ConnectionForm::new(admin.connections(), values, view.auth.as_ref(), wall_clock())

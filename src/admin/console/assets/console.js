@@ -30,5 +30,26 @@ document.addEventListener("change", (event) => {
   reflect(all);
 });
 document.querySelectorAll("[data-all]").forEach(reflect);
+// A page that follows asks for its list anew when there is news, but not more often than one can read.
+const followed = document.querySelector("[data-live]");
+if (followed && window.EventSource) {
+  const news = new EventSource(followed.dataset.live);
+  let waiting;
+  const look = () => {
+    waiting ??= setTimeout(() => {
+      waiting = undefined;
+      htmx.trigger(`#${followed.id}`, "news");
+    }, 500);
+  };
+  ["open", "attempt", "missed"].forEach((name) => news.addEventListener(name, look));
+  addEventListener("pagehide", () => news.close());
+}
+// A link from a terminal signs in: its token stands behind the #, which is sent nowhere, and does not stay there.
+const token = document.getElementById("token");
+if (token && location.hash.startsWith("#bnb_")) {
+  token.value = location.hash.slice(1);
+  history.replaceState(null, "", location.pathname);
+  token.form.requestSubmit();
+}
 // What was refused is read out first.
 document.querySelector("[data-focus]")?.focus();
