@@ -5,6 +5,7 @@
 
 mod admin;
 mod attempts;
+mod browser;
 mod canary;
 mod commits;
 mod compose;
@@ -15,7 +16,9 @@ mod isolation;
 mod logs;
 mod observe;
 mod outage;
+mod pages;
 mod pipeline;
+mod prompt;
 mod rebalance;
 mod refusals;
 mod restart;

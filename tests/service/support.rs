@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod browser;
+pub mod chromium;
 pub mod console;
 pub mod kafka;
 pub mod keys;

@@ -162,6 +162,20 @@ impl Stage {
 
     /// Writes a connection's record without touching the receiver.
     pub fn put(&self, id: &str, change: Value) {
+        self.put_all([(id.to_owned(), change)]);
+    }
+
+    /// Writes the records of many connections without touching the receiver.
+    pub fn put_all(&self, all: impl IntoIterator<Item = (String, Value)>) {
+        for (id, change) in all {
+            let record = self.record(&id, change);
+            let key = format!("{}/{id}", record["project_id"].as_str().unwrap());
+            self.write(&self.connections(), Some(&key), Some(record.to_string().as_bytes()));
+        }
+        self.flush();
+    }
+
+    fn record(&self, id: &str, change: Value) -> Value {
         let mut record = json!({
             "schema": 1, "project_id": PROJECT, "connection_id": id, "revision": 1, "name": id,
             "status": "active", "url": self.receiver.url(&format!("/{id}")),
@@ -174,13 +188,7 @@ impl Stage {
         if let (Some(record), Value::Object(change)) = (record.as_object_mut(), change) {
             record.extend(change);
         }
-        let project = record["project_id"].as_str().unwrap().to_owned();
-        self.write(
-            &self.connections(),
-            Some(&format!("{project}/{id}")),
-            Some(record.to_string().as_bytes()),
-        );
-        self.flush();
+        record
     }
 
     /// Deletes a connection.

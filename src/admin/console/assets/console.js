@@ -46,10 +46,13 @@ if (followed && window.EventSource) {
 }
 // A link from a terminal signs in: its token stands behind the #, which is sent nowhere, and does not stay there.
 const token = document.getElementById("token");
-if (token && location.hash.startsWith("#bnb_")) {
+const signIn = () => {
+  if (!token || !location.hash.startsWith("#bnb_")) return;
   token.value = location.hash.slice(1);
   history.replaceState(null, "", location.pathname);
   token.form.requestSubmit();
-}
+};
+signIn();
+addEventListener("hashchange", signIn);
 // What was refused is read out first.
 document.querySelector("[data-focus]")?.focus();
