@@ -76,7 +76,7 @@ fn a_change_is_in_effect_on_both_instances_within_two_seconds() {
     let created_after = events.until(begun, "it is delivered", || requests(&stage, "/crm") > 0);
     let path = one(created["connection_id"].as_str().unwrap());
 
-    let mut moved = wanted.clone();
+    let mut moved = wanted;
     moved["url"] = json!(stage.receiver.url("/moved"));
     let begun = Instant::now();
     api.send("PUT", &path, &[("if-match", "*")], Some(&moved)).expect(200);
