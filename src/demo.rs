@@ -135,6 +135,9 @@ async fn play(plan: &Plan, folder: &Folder) -> Result<Summary, DemoError> {
     let mut signals = Signals::listen()?;
     let mut screen = Screen::open(plan.show, SENTENCE)?;
     let stage = Stage::build(plan, folder).await?;
+    if let Some(link) = stage.console_link() {
+        Screen::say(&format!("The console, until the demo ends: {link}"))?;
+    }
     let mut play = Play::new(*plan, stage, folder.log_file());
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

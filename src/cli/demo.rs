@@ -19,7 +19,7 @@ Examples:
   barnabas demo --rate 400                 a faster campaign
   barnabas demo --verbose                  the service's log in place of the table
 
-What happens is shown on stderr, the summary is written to stdout. For each connection it says how many events
+A link to the console is printed at the start; it signs in. What happens is shown on stderr, the summary is written to stdout. For each connection it says how many events
 matched, by the campaign's count; were delivered, by the receiver's; were retried and dead-lettered, as read from the
 topics. Exit code 1 where these do not agree. The configuration file is not read.";
 

@@ -55,6 +55,11 @@ impl Screen {
         Ok(Self { show, drawn: 0, next: Duration::ZERO })
     }
 
+    /// Says a sentence that stays above the pictures, before there is one.
+    pub(super) fn say(sentence: &str) -> io::Result<()> {
+        writeln!(io::stderr().lock(), "{sentence}\n")
+    }
+
     /// Whether it is time for a picture.
     pub(super) fn wants(&self, now: Duration) -> bool {
         now >= self.next

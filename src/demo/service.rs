@@ -3,12 +3,15 @@
 //! Starts it, asks it how it is and stops it in order; decides nothing.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
+use secrecy::SecretString;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
+use crate::admin::tokens::shown_once;
 use crate::app::{App, AppError, TopicCheck};
 use crate::config::Config;
 use crate::engine::snapshot::Snapshot;
@@ -21,12 +24,15 @@ use crate::telemetry::Status;
 pub(super) struct Service {
     shutdown: Shutdown,
     status: Status,
+    console: Option<SocketAddr>,
+    set_up_token: Option<SecretString>,
     thread: JoinHandle<Result<(), AppError>>,
 }
 
 impl Service {
     /// Starts it on topics that have just been made.
     pub(super) async fn start(config: Config, topics: Ready) -> Result<Self, AppError> {
+        let console = config.admin.listen;
         let shutdown = Shutdown::new(&config.shutdown);
         let (tell, told) = oneshot::channel();
         let asked = shutdown.clone();
@@ -35,13 +41,15 @@ impl Service {
             runtime.block_on(async {
                 let app = App::build(config, TopicCheck::Trust(topics), asked).await?;
                 // The demo waits for it, unless it has been told to end.
-                let _ = tell.send(app.status());
+                let _ = tell.send((app.status(), app.set_up_token().cloned()));
                 app.run().await
             })
         };
         let thread = std::thread::Builder::new().name("service".to_owned()).spawn(run)?;
         match told.await {
-            Ok(status) => Ok(Self { shutdown, status, thread }),
+            Ok((status, set_up_token)) => {
+                Ok(Self { shutdown, status, console, set_up_token, thread })
+            }
             Err(_) => Err(end_of(thread).err().unwrap_or_else(ended_early)),
         }
     }
@@ -51,6 +59,12 @@ impl Service {
         *self.status.table.borrow()
             && self.status.events.load(Ordering::Acquire)
             && self.status.retries.load(Ordering::Acquire)
+    }
+
+    /// Where its console is, signed in: the token stands behind the `#`, which no browser sends or logs.
+    pub(super) fn console_link(&self) -> Option<String> {
+        let token = self.set_up_token.as_ref()?;
+        Some(format!("http://{}/sign-in#{}", self.console?, shown_once(token)))
     }
 
     /// Its lanes, where it has any yet.

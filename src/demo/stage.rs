@@ -141,6 +141,11 @@ impl Stage {
         self.telemetry
     }
 
+    /// A link to the service's console that signs in.
+    pub(super) fn console_link(&self) -> Option<String> {
+        self.service.as_ref()?.console_link()
+    }
+
     /// Has the endpoints behave as they do so long after the start.
     pub(super) fn direct(&self, elapsed: Duration) {
         for role in &CAST {
@@ -249,7 +254,9 @@ fn set_up_kafka(config: &mut Config, broker: &Broker) {
 
 fn set_up_listeners(config: &mut Config) -> Result<(), DemoError> {
     config.telemetry.listen = free_address()?;
-    config.admin.listen = None;
+    // Where `serve` has its console; where that is taken, anywhere.
+    let usual = config.admin.listen.filter(|&usual| TcpListener::bind(usual).is_ok());
+    config.admin.listen = Some(usual.map_or_else(free_address, Ok)?);
     Ok(())
 }
 
