@@ -116,9 +116,14 @@ fn edit(browser: &Chromium) {
 
 fn stop_start_and_delete(stage: &Stage, service: &Service, browser: &Chromium) {
     ask_for(browser, "Deactivate");
+    // Its text is there a moment before it is open.
+    let is_open = "return document.querySelector('dialog:modal') !== null";
+    eventually("the dialog is open", || (browser.script(is_open) == json!(true)).then_some(()));
     browser.press(ESCAPE);
-    let focused = browser.script("return document.activeElement.textContent");
-    assert_eq!(focused, "Actions ▾", "the focus comes back");
+    let focused = "return document.activeElement.textContent";
+    eventually("the focus comes back", || {
+        (browser.script(focused) == json!("Actions ▾")).then_some(())
+    });
     browser.wait_for("Active");
     ask_for(browser, "Deactivate");
     confirm(browser, "Deactivate");
