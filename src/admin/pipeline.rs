@@ -26,6 +26,7 @@ use crate::kafka::log::{LogError, LogRecord, Reader, Span};
 use crate::kafka::record::delivery;
 use crate::kafka::topics::TopicNames;
 
+pub(super) use self::throughput::STEPS;
 pub use self::throughput::{Throughput, ThroughputPoint};
 
 /// An answer of Kafka's is shown for so long: a page that is looked at by many asks it once.

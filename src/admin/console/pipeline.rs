@@ -7,7 +7,7 @@ use axum::response::Response;
 use super::insight::{Who, time};
 use super::page::{Frame, answer, render};
 use crate::admin::api::Admin;
-use crate::admin::pipeline::{PipelineReport, ThroughputPoint};
+use crate::admin::pipeline::{PipelineReport, STEPS, ThroughputPoint};
 
 #[derive(Template)]
 #[template(path = "pipeline.html")]
@@ -36,11 +36,40 @@ pub(super) async fn show(State(admin): State<Admin>, Extension(caller): Who) -> 
     answer(&caller, page.await)
 }
 
+/// The newest stands at the right, under "now", also while the hour is not full.
 fn bars(points: &[ThroughputPoint]) -> Vec<(usize, String, String)> {
+    let points = &points[points.len().saturating_sub(STEPS)..];
     let most = points.iter().map(|point| point.delivered_per_second).fold(0.1, f64::max);
     let bar = |(place, point): (usize, &ThroughputPoint)| {
         let height = point.delivered_per_second / most * 30.0;
+        let place = STEPS - points.len() + place;
         (place, format!("{:.2}", 30.0 - height), format!("{height:.2}"))
     };
     points.iter().enumerate().map(bar).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(delivered_per_second: f64) -> ThroughputPoint {
+        ThroughputPoint {
+            at_ms: 0,
+            events_per_second: 0.0,
+            delivered_per_second,
+            retried_per_second: 0.0,
+            parked_per_second: 0.0,
+            dead_lettered_per_second: 0.0,
+        }
+    }
+
+    #[test]
+    fn the_newest_bar_stands_at_the_right_however_many_there_are() {
+        let few = bars(&[point(1.0), point(2.0)]);
+        assert_eq!(few[0], (358, "15.00".to_owned(), "15.00".to_owned()));
+        assert_eq!(few[1], (359, "0.00".to_owned(), "30.00".to_owned()));
+        let many = bars(&vec![point(1.0); STEPS + 1]);
+        assert_eq!((many.len(), many[0].0, many[STEPS - 1].0), (STEPS, 0, 359));
+        assert!(bars(&[]).is_empty());
+    }
 }

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 /// The counters are looked at so often.
 const STEP: Duration = Duration::from_secs(10);
 /// An hour of it.
-const STEPS: usize = 360;
+pub(in crate::admin) const STEPS: usize = 360;
 
 /// What happened in a second of a step, on average.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
