@@ -162,3 +162,32 @@ fn memory_stays_flat_with_an_endpoint_hanging() {
         "{before} KiB in the third quarter, {after} KiB in the fourth"
     );
 }
+
+/// What an instance may take with everything hanging, in KiB: what its pod asks for.
+const LIMIT_KIB: u64 = 256 * 1024;
+
+#[test]
+fn a_backlog_behind_hanging_endpoints_fits_in_256_mib_and_the_healthy_one_gets_on() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(stage) = Stage::new("behind", "[retry]\nschedule = [\"2s\", \"1h\"]\n") else {
+        return;
+    };
+    let backlog: u64 =
+        std::env::var("BARNABAS_TEST_BACKLOG").map_or(20_000, |count| count.parse().unwrap());
+    stage.connect("healthy", json!({}));
+    for number in 0..3 {
+        stage.connect(&format!("hanging-{number}"), json!({}));
+        stage.receiver.set_behaviour(&format!("/hanging-{number}"), Behaviour::Hang);
+    }
+    stage.produce(0..backlog);
+    let service = stage.serve();
+    let started = Instant::now();
+    let mut most_kib = 0;
+    within(Duration::from_secs(120 + backlog / 200), "the healthy one has everything", || {
+        most_kib = most_kib.max(service.resident_kib());
+        (stage.receiver.counts("/healthy").delivered >= backlog).then_some(())
+    });
+    eprintln!("{backlog} events in {:?} with at most {} MiB", started.elapsed(), most_kib / 1024);
+    assert!(most_kib < LIMIT_KIB, "{most_kib} KiB");
+    service.stop();
+}
