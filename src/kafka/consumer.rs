@@ -210,8 +210,15 @@ impl Reader {
 
     /// Lets librdkafka tell what is new in the group, and carries rebalances out.
     fn serve_group(&mut self) -> Result<(), ConsumerError> {
-        let now = self.clock.now();
-        self.poll_group(now)?;
+        let polled = self
+            .consumer
+            .poll(Duration::ZERO)
+            .map(|polled| polled.map(|message| (message.topic().to_owned(), message.partition())));
+        match polled {
+            Some(Ok((topic, number))) => self.read_anew(&topic, number),
+            Some(Err(error)) => self.heed(error)?,
+            None => {}
+        }
         while let Some(rebalance) = self.context.take_rebalance() {
             match rebalance {
                 Rebalance::Assign(list) => self.assign(&list),
@@ -219,28 +226,10 @@ impl Reader {
                 Rebalance::Lost(list) => self.lose(&list),
             }
         }
-        // Records that came before their partition had a queue of its own are older than all of that queue: taken after
-        // one of those, they would be passed over, and committed with it.
-        self.poll_group(now)?;
         if self.context.is_member() {
             self.assigned.store(true, Ordering::Release);
         }
-        self.show_lag(now);
-        Ok(())
-    }
-
-    /// Takes everything that is in the consumer's own queue.
-    fn poll_group(&mut self, now: Timestamp) -> Result<(), ConsumerError> {
-        while let Some(polled) = self.consumer.poll(Duration::ZERO) {
-            match polled {
-                Ok(message) => {
-                    if let Some(partition) = self.partition(message.topic(), message.partition()) {
-                        self.desk.take(partition, &message, now);
-                    }
-                }
-                Err(error) => self.heed(error)?,
-            }
-        }
+        self.show_lag(self.clock.now());
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! What fails: the tiers, the dead letters, edits while something is pending.
 
+use std::collections::BTreeSet;
+
 use barnabas::demo::receiver::Behaviour;
 use serde_json::json;
 
@@ -65,6 +67,27 @@ fn an_endpoint_that_always_fails_goes_through_the_tiers_into_the_dead_letters() 
         let shown = format!("{entries:?}");
         assert!(!shown.contains("canary-9f3a") && !shown.to_lowercase().contains("authorization"));
     }
+}
+
+#[test]
+fn what_waits_in_a_tier_is_there_after_a_restart() {
+    let Some(stage) = Stage::new("waits", "[retry]\nschedule = [\"5s\"]\n") else { return };
+    stage.connect("down", json!({}));
+    stage.receiver.set_behaviour("/down", failing());
+    let service = stage.serve();
+    stage.produce(0..200);
+    let mut tier = stage.tier("5s");
+    eventually("all wait in the tier", || (tier.read().len() >= 200).then_some(()));
+    service.stop();
+
+    // Many of one partition are read at once, before the first of them is due.
+    let service = stage.serve();
+    let mut dead_letters = stage.dead_letters();
+    eventually("all are dead letters", || (dead_letters.read().len() >= 200).then_some(()));
+    service.stop();
+    let ids =
+        dead_letters.read().iter().map(|entry| entry.header("barnabas-webhook-id").to_owned());
+    assert_eq!(ids.collect::<BTreeSet<_>>().len(), 200);
 }
 
 #[test]

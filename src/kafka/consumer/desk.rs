@@ -1,6 +1,6 @@
 //! What a consumer does with a record: hold it, skip it, or hand its deliveries to the shards.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rdkafka::message::{BorrowedMessage, Message, OwnedMessage};
@@ -19,8 +19,8 @@ pub(super) struct Desk {
     intake: Intake,
     feed: Feed,
     outlet: Outlet,
-    /// Records of tiers whose first is not due, and what was read behind it; their partitions rest.
-    heads: BTreeMap<Partition, VecDeque<OwnedMessage>>,
+    /// Records of tiers that are not due; each is the head of its partition, which rests.
+    heads: BTreeMap<Partition, OwnedMessage>,
     jumps: Jumps,
     stale_settlements: u64,
     metrics: Arc<Metrics>,
@@ -73,17 +73,15 @@ impl Desk {
         now: Timestamp,
     ) {
         failpoint::kill("after-poll");
-        if let Some(due) = self.intake.next_offset(partition) {
+        if let Some(due) = self.intake.next_offset(partition)
+            && due != record.offset()
+        {
             self.jumps.note(partition, due, record.offset());
-        }
-        if let Some(waiting) = self.heads.get_mut(&partition) {
-            // It came before the partition had a queue that can rest. In the first one's place, it would lose that.
-            return waiting.push_back(record.detach());
         }
         match self.feed.due(record) {
             Some(due) if due > now => {
                 self.intake.hold(partition, due);
-                self.heads.insert(partition, VecDeque::from([record.detach()]));
+                self.heads.insert(partition, record.detach());
             }
             Some(_) | None => self.accept(partition, record, now),
         }
@@ -94,15 +92,8 @@ impl Desk {
         if !self.intake.may_poll(partition, now) {
             return false;
         }
-        let Some(waiting) = self.heads.get_mut(&partition) else { return false };
-        let head = waiting.pop_front();
-        let next_due = waiting.front().map(|next| self.feed.due(next).unwrap_or(now));
+        let Some(head) = self.heads.remove(&partition) else { return false };
         self.intake.release_hold(partition);
-        match next_due {
-            Some(due) => self.intake.hold(partition, due),
-            None => drop(self.heads.remove(&partition)),
-        }
-        let Some(head) = head else { return false };
         self.accept(partition, &head, now);
         true
     }
@@ -125,9 +116,8 @@ impl Desk {
         self.intake.committed(commit);
     }
 
-    /// Where offsets have jumped since this was asked last.
-    pub(super) fn take_jumps(&mut self) -> BTreeMap<Partition, i64> {
-        self.jumps.take()
+    pub(super) const fn jumps(&mut self) -> &mut Jumps {
+        &mut self.jumps
     }
 
     /// Sends what was read on to the shards.

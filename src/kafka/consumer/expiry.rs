@@ -1,7 +1,8 @@
 //! Records that the broker deleted before this group had read them: its retention has passed what is committed.
 //!
-//! Nobody can bring them back; they are counted, told, and the reading goes on at what is there. It is looked for where
-//! a partition is taken over, and where the offsets jump while it is read.
+//! Nobody can bring them back; they are counted, told, and the reading goes on at what is there. It shows where the
+//! offsets of a partition jump; the broker is then asked where its log begins, with the next statistics, so that a slow
+//! one keeps nobody waiting.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,65 +14,71 @@ use super::Reader;
 use crate::engine::event::Partition;
 
 /// A jump over fewer offsets is markers of transactions; the broker deletes whole segments.
-const JUMP: i64 = 100;
+const WIDE: i64 = 100;
 /// How long the broker may take to say where a log begins.
 const MOMENT: Duration = Duration::from_secs(1);
+
+/// Offsets that were passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Jump {
+    /// The offset that should have been next.
+    due: i64,
+    /// The offset that was.
+    read: i64,
+}
 
 /// Where the offsets of partitions have jumped.
 #[derive(Debug, Default)]
 pub(super) struct Jumps {
-    /// Partitions of which anything was read; what was missing before was found when they were taken over.
-    begun: BTreeSet<Partition>,
-    /// The offset that should have been next.
-    due: BTreeMap<Partition, i64>,
+    /// Partitions that have jumped since they were taken over. The first time, even a short jump may be the end of what
+    /// was deleted while nobody read.
+    known: BTreeSet<Partition>,
+    to_look_at: BTreeMap<Partition, Jump>,
 }
 
 impl Jumps {
-    /// A record was read where another one may have been due.
+    /// A record was read, but not the one that was due.
     pub(super) fn note(&mut self, partition: Partition, due: i64, read: i64) {
-        if !self.begun.insert(partition) && read - due >= JUMP {
-            self.due.entry(partition).or_insert(due);
+        let is_first = self.known.insert(partition);
+        if read - due >= if is_first { 1 } else { WIDE } {
+            self.to_look_at.entry(partition).or_insert(Jump { due, read });
         }
     }
 
-    /// The jumps since this was asked last: the offsets that were due.
-    pub(super) fn take(&mut self) -> BTreeMap<Partition, i64> {
-        std::mem::take(&mut self.due)
+    /// One that has not been looked at.
+    fn next(&self) -> Option<(Partition, Jump)> {
+        self.to_look_at.first_key_value().map(|(&partition, &jump)| (partition, jump))
+    }
+
+    fn looked_at(&mut self, partition: Partition) {
+        self.to_look_at.remove(&partition);
     }
 
     /// The partition is given up.
     pub(super) fn forget(&mut self, partition: Partition) {
-        self.begun.remove(&partition);
-        self.due.remove(&partition);
+        self.known.remove(&partition);
+        self.to_look_at.remove(&partition);
     }
 }
 
 impl Reader {
-    /// Looks whether what is next for the group is still there. Answers whether the broker did: one that is slow is not
-    /// to be asked again now, for nothing is read meanwhile.
-    pub(super) fn look_for_expired(&self, partition: Partition, next: i64) -> bool {
-        let topic = &self.topics[usize::from(partition.topic)];
-        let Ok((low, _)) = self.consumer.fetch_watermarks(topic, partition.number, MOMENT) else {
-            return false;
-        };
-        let Ok(records @ 1..) = u64::try_from(low - next) else { return true };
-        self.metrics.kafka_records_expired_total.with_label_values(&[topic]).inc_by(records);
-        error!(
-            topic,
-            partition = partition.number,
-            records,
-            next,
-            "records were deleted before they were read"
-        );
-        true
-    }
-
-    /// Looks where offsets have jumped since the last time.
+    /// Finds out which jumps passed over records that were deleted. One that the broker says nothing about stays for the
+    /// next time.
     pub(super) fn look_at_jumps(&mut self) {
-        for (partition, due) in self.desk.take_jumps() {
-            if !self.look_for_expired(partition, due) {
-                return;
-            }
+        while let Some((partition, Jump { due, read })) = self.desk.jumps().next() {
+            let topic = &self.topics[usize::from(partition.topic)];
+            let log = self.consumer.fetch_watermarks(topic, partition.number, MOMENT);
+            let Ok((beginning, _)) = log else { return };
+            self.desk.jumps().looked_at(partition);
+            let Ok(records @ 1..) = u64::try_from(beginning.min(read) - due) else { continue };
+            self.metrics.kafka_records_expired_total.with_label_values(&[topic]).inc_by(records);
+            error!(
+                topic,
+                partition = partition.number,
+                records,
+                due,
+                "records were deleted before they were read"
+            );
         }
     }
 }
@@ -84,20 +91,19 @@ mod tests {
     const PARTITION: Partition = Partition { source: Source::Events, topic: 0, number: 3 };
 
     #[test]
-    fn only_a_wide_jump_within_what_is_read_is_looked_at() {
+    fn any_first_jump_is_looked_at_and_then_only_wide_ones() {
         let mut jumps = Jumps::default();
-        jumps.note(PARTITION, 10, 5_000);
-        assert!(
-            jumps.take().is_empty(),
-            "the first: it was looked at when the partition was taken over"
-        );
-        jumps.note(PARTITION, 5_001, 5_003);
-        assert!(jumps.take().is_empty(), "a marker");
-        jumps.note(PARTITION, 5_004, 9_000);
+        jumps.note(PARTITION, 10, 12);
+        assert_eq!(jumps.next(), Some((PARTITION, Jump { due: 10, read: 12 })));
+        jumps.looked_at(PARTITION);
+        jumps.note(PARTITION, 13, 15);
+        assert_eq!(jumps.next(), None, "a marker");
+        jumps.note(PARTITION, 16, 9_000);
         jumps.note(PARTITION, 9_001, 20_000);
-        assert_eq!(jumps.take(), BTreeMap::from([(PARTITION, 5_004)]));
+        assert_eq!(jumps.next(), Some((PARTITION, Jump { due: 16, read: 9_000 })));
         jumps.forget(PARTITION);
-        jumps.note(PARTITION, 0, 5_000);
-        assert!(jumps.take().is_empty());
+        assert_eq!(jumps.next(), None);
+        jumps.note(PARTITION, 0, 1);
+        assert!(jumps.next().is_some(), "taken over anew");
     }
 }

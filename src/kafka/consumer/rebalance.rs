@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{info, warn};
@@ -48,9 +47,7 @@ impl Reader {
             return self.accept(list);
         };
         let mut explicit = TopicPartitionList::with_capacity(starts.len());
-        let mut answers = true;
         for (partition, progress) in starts {
-            answers = answers && self.look_for_expired(partition, progress.offset);
             let topic = &self.topics[usize::from(partition.topic)];
             let offset = Offset::Offset(progress.offset);
             if let Err(error) = explicit.add_partition_offset(topic, partition.number, offset) {
@@ -58,8 +55,8 @@ impl Reader {
             }
             self.desk.intake_mut().assign(partition, progress);
         }
-        self.accept(&explicit);
         self.open_queues(&explicit);
+        self.accept(&explicit);
         self.update_share();
         self.note_assignment();
     }
@@ -113,6 +110,8 @@ impl Reader {
         None
     }
 
+    /// Gives each partition a queue of its own. Before it is read: what librdkafka fetched without one would go to the
+    /// consumer's own queue, from where nothing can be left unread, and newer records would overtake it.
     fn open_queues(&mut self, list: &TopicPartitionList) {
         for element in list.elements() {
             let (topic, number) = (element.topic(), element.partition());
@@ -123,6 +122,20 @@ impl Reader {
                 self.queues.insert(partition, queue);
             }
         }
+    }
+
+    /// A record came past its partition's queue. Nobody knows what it has overtaken: the partition goes back to what is
+    /// committed.
+    pub(super) fn read_anew(&mut self, topic: &str, number: i32) {
+        warn!(
+            topic,
+            partition = number,
+            "a record came out of its order; its partition is read anew"
+        );
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, number);
+        self.lose(&list);
+        self.assign(&list);
     }
 
     pub(super) fn revoke(&mut self, list: &TopicPartitionList) {
@@ -224,11 +237,7 @@ impl Reader {
 
     /// Lets the group move on for a moment. While stopping, nobody else answers its rebalances.
     fn go_along(&mut self) {
-        if let Some(Ok(message)) = self.consumer.poll(MOMENT)
-            && let Some(partition) = self.partition(message.topic(), message.partition())
-        {
-            self.desk.take(partition, &message, self.clock.now());
-        }
+        let _ = self.consumer.poll(MOMENT);
         if !self.shutdown.is_asked() {
             return;
         }
