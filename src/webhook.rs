@@ -1,8 +1,8 @@
 //! Webhooks over HTTPS: everything that leaves for a receiver goes through here.
 //!
 //! [`client::Client`] is the one seam, `Request` → `AttemptResult`; the driver's attempts call it.
-//! Below it lie the pool of idle links, the link itself (one open HTTP/1.1 connection) and
-//! [`dialer::Dialer`], the only place in the program that opens an outward socket to a receiver.
+//! Below it lie the pool of idle links, the link itself (one open HTTP/1.1 connection), what it
+//! speaks, and [`dialer::Dialer`], the only place in the program that opens an outward socket to a receiver.
 //! Nothing here decides what an answer means or what is done next; that is the engine's.
 //!
 //! A *link* is a TCP connection with TLS on it; *connection* always means who wants the events.
@@ -10,6 +10,7 @@
 pub mod answer;
 pub mod client;
 pub mod dialer;
+mod http1;
 mod link;
 mod pool;
 pub mod resolver;

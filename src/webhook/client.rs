@@ -14,16 +14,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HOST;
-use http::{HeaderMap, Method};
-use http_body_util::Full;
+use http::HeaderMap;
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::answer::{Answer, Keep};
 use super::dialer::{DialError, Dialer};
-use super::link::{Exchange, Link};
+use super::http1::{Reply, render_head};
+use super::link::{Exchange, Link, Message};
 use super::pool::{Pool, PoolLimits};
 use super::resolver::{LookupError, Resolver};
 use crate::engine::address::{AddressRule, Endpoint};
@@ -138,29 +137,34 @@ impl Client {
         let Request { pool_key, endpoint, headers, body, timeout } = request;
         let started = Instant::now();
         let deadline = started + timeout;
-        let mut message = message(&endpoint, headers, body);
+        let head = render_head(&endpoint, &headers, body.len());
+        let message = Message { head, body };
 
-        let parked = self.pool.borrow_mut().take(&pool_key, &endpoint, started);
-        if let Some(mut link) = parked {
-            match exchange(&mut link, message, keep, deadline).await {
+        let mut parked = self.pool.borrow_mut().take(&pool_key, &endpoint, started);
+        let mut connect = None;
+        loop {
+            let mut link = match parked.take() {
+                Some(link) => link,
+                None => {
+                    let dialing = Instant::now();
+                    // Boxed, since it is large and the warm path never needs it.
+                    let opened = Box::pin(self.open(&endpoint, deadline)).await;
+                    connect = Some(dialing.elapsed());
+                    match opened {
+                        Ok(link) => link,
+                        Err(result) => return Trace { result, answer: None, connect },
+                    }
+                }
+            };
+            let exchanged = timeout_at(deadline, link.exchange(&message, keep)).await;
+            match exchanged.unwrap_or(Exchange::Broken(Fault::Timeout)) {
                 // Closed while idle, most likely with all others of this host: on to a fresh one.
-                Exchange::Unsent { request, .. } => message = *request,
-                done @ (Exchange::Answered { .. } | Exchange::Broken(_)) => {
-                    return self.conclude(done, link, pool_key, endpoint);
+                Exchange::Unsent(_) if connect.is_none() => {}
+                done @ (Exchange::Answered(_) | Exchange::Broken(_) | Exchange::Unsent(_)) => {
+                    return Trace { connect, ..self.conclude(done, link, pool_key, endpoint) };
                 }
             }
         }
-        let dialing = Instant::now();
-        // Boxed, since it is large and the warm path never needs it.
-        let mut link = match Box::pin(self.open(&endpoint, deadline)).await {
-            Ok(link) => link,
-            Err(result) => {
-                return Trace { connect: Some(dialing.elapsed()), ..Trace::without_answer(result) };
-            }
-        };
-        let connect = Some(dialing.elapsed());
-        let done = exchange(&mut link, message, keep, deadline).await;
-        Trace { connect, ..self.conclude(done, link, pool_key, endpoint) }
     }
 
     /// Drops idle links that are too old or were closed by their receivers. Every request does so
@@ -186,7 +190,7 @@ impl Client {
             return Err(failed(Fault::Timeout));
         };
         let stream = dialed.map_err(|error| self.blame(endpoint, &error))?;
-        Link::open(stream, &self.open).await.map_err(|_| failed(Fault::Reset))
+        Ok(Link::new(stream, &self.open))
     }
 
     fn blame(&self, endpoint: &Endpoint, error: &DialError) -> AttemptResult {
@@ -215,12 +219,12 @@ impl Client {
     ) -> Trace {
         let answer_begun = link.answer_begun();
         match done {
-            Exchange::Answered { status, retry_after, answer } => {
+            Exchange::Answered(Reply { status, retry_after, answer, .. }) => {
                 self.pool.borrow_mut().put(pool_key, endpoint, link, Instant::now());
                 let result = AttemptResult::Answered { status, retry_after };
                 Trace { answer, ..Trace::without_answer(result) }
             }
-            Exchange::Broken(fault) | Exchange::Unsent { fault, .. } => {
+            Exchange::Broken(fault) | Exchange::Unsent(fault) => {
                 debug!(%endpoint, fault = fault.as_str(), answer_begun, "no whole answer");
                 Trace::without_answer(AttemptResult::Failed { fault, answer_begun })
             }
@@ -232,25 +236,6 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("open", &self.open_connections()).finish_non_exhaustive()
     }
-}
-
-fn message(endpoint: &Endpoint, mut headers: HeaderMap, body: Bytes) -> http::Request<Full<Bytes>> {
-    headers.insert(HOST, endpoint.host_header().clone());
-    let mut message = http::Request::new(Full::new(body));
-    *message.method_mut() = Method::POST;
-    *message.uri_mut() = endpoint.target().clone();
-    *message.headers_mut() = headers;
-    message
-}
-
-async fn exchange(
-    link: &mut Link,
-    message: http::Request<Full<Bytes>>,
-    keep: Keep,
-    deadline: Instant,
-) -> Exchange {
-    let exchanged = timeout_at(deadline, link.exchange(message, keep)).await;
-    exchanged.unwrap_or(Exchange::Broken(Fault::Timeout))
 }
 
 const fn failed(fault: Fault) -> AttemptResult {

@@ -77,15 +77,8 @@ impl Pool {
     }
 
     /// Parks a link after an exchange, if it is fit for another one.
-    pub(super) fn put(
-        &mut self,
-        key: Arc<str>,
-        endpoint: Arc<Endpoint>,
-        mut link: Link,
-        now: Instant,
-    ) {
-        let idle_from_now = link.is_reusable();
-        if idle_from_now {
+    pub(super) fn put(&mut self, key: Arc<str>, endpoint: Arc<Endpoint>, link: Link, now: Instant) {
+        if link.is_reusable() {
             let ticket = self.next_ticket;
             self.next_ticket += 1;
             self.tickets.entry(key).or_default().push_back(ticket);

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use http::HeaderValue;
-use http::uri::{PathAndQuery, Uri};
+use http::uri::PathAndQuery;
 use url::{Position, Url};
 
 use super::AddressError;
@@ -46,7 +46,7 @@ pub struct Endpoint {
     port: u16,
     /// Made once, so that a request costs two reference counts and no formatting.
     host_header: HeaderValue,
-    target: Uri,
+    target: PathAndQuery,
 }
 
 impl Endpoint {
@@ -63,7 +63,7 @@ impl Endpoint {
             host,
             port,
             host_header,
-            target: Uri::from(target),
+            target,
         })
     }
 
@@ -112,8 +112,8 @@ impl Endpoint {
 
     /// The request target in origin form: path and query (RFC 9112 §3.2.1).
     #[must_use]
-    pub const fn target(&self) -> &Uri {
-        &self.target
+    pub fn target(&self) -> &str {
+        self.target.as_str()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::pending;
 
+use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::*;
@@ -76,6 +77,28 @@ async fn an_endless_body_is_cut_and_its_status_counts() {
         assert_eq!(client.open_connections(), 0);
         timeout(PLENTY, left.recv()).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn an_answer_counts_that_does_not_wait_for_the_body() {
+    let identity = identity();
+    let receiver = Receiver::start(any_port(), &identity, |_, mut stream| async move {
+        stream.read_exact(&mut [0; 100]).await.unwrap();
+        let early = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(early).await.unwrap();
+        stream.flush().await.unwrap();
+        pending::<()>().await;
+    })
+    .await;
+    let port = receiver.address.port();
+    let client = client(port, &identity);
+    // More than the sockets' buffers take.
+    let body = Bytes::from(vec![b'x'; 64 << 20]);
+
+    let result = client.send(Request { body, ..request(port) }).await;
+
+    assert_eq!(result, answered(413));
+    assert_eq!(client.open_connections(), 0, "the rest of the body is not sent");
 }
 
 #[tokio::test]
