@@ -14,6 +14,7 @@ mod lag;
 mod membership;
 mod outlet;
 mod rebalance;
+mod settlements;
 mod waker;
 
 use std::collections::BTreeMap;
@@ -31,13 +32,14 @@ use tracing::{error, info, warn};
 
 pub use self::feed::{EventFeed, Feed, RetryFeed};
 pub use self::outlet::{GroupShare, Outlet};
-pub use self::waker::{SettlementQueue, Settlements};
+pub use self::settlements::{SettlementQueue, Settlements};
 
 use self::committer::Committer;
 use self::context::{GroupConsumer, GroupContext, Rebalance};
 use self::desk::Desk;
 use self::lag::Lag;
 use self::membership::{connect, join};
+use self::waker::Waker;
 use crate::clock::Clock;
 use crate::engine::event::{Partition, Source};
 use crate::engine::intake::{Budget, Intake};
@@ -51,6 +53,8 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 const TURN: usize = 128;
 /// With nothing to do, the thread looks after its group so often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+/// With no room for more, it looks so often whether there is: in that time the shards end a small part of what it holds.
+const SLEEP_WITHOUT_ROOM: Duration = Duration::from_millis(5);
 /// Librdkafka tells the ends of the partitions so often, for the lag.
 const STATISTICS_INTERVAL_MS: &str = "5000";
 
@@ -116,6 +120,7 @@ struct Reader {
     source: Source,
     topics: Vec<String>,
     settlements: SettlementQueue,
+    waker: Waker,
     share: GroupShare,
     assigned: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
@@ -151,7 +156,7 @@ pub fn run(parts: Parts) -> Result<(), ConsumerError> {
 
 impl Reader {
     fn start(mut parts: Parts) -> Result<Self, ConsumerError> {
-        parts.settlements.waker.enlist();
+        let waker = Waker::of_this_thread();
         parts.config.set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
         for kind in ["assigned", "revoked", "lost"] {
             parts.metrics.kafka_rebalances_total.with_label_values(&[kind]);
@@ -161,11 +166,10 @@ impl Reader {
         }
         let context = GroupContext::default();
         let start_error = |source| ConsumerError::Start { topics: parts.topics.join(", "), source };
-        let consumer = connect(&parts.config, &context, &parts.settlements.waker);
+        let consumer = connect(&parts.config, &context, &waker);
         let consumer = Arc::new(consumer.map_err(start_error)?);
         join(&consumer, &parts.topics)?;
-        let committer =
-            Committer::start(&consumer, parts.topics.clone(), parts.settlements.waker.clone())?;
+        let committer = Committer::start(&consumer, parts.topics.clone(), waker.clone())?;
         Ok(Self {
             queues: BTreeMap::new(),
             committer,
@@ -176,6 +180,7 @@ impl Reader {
             source: parts.source,
             topics: parts.topics,
             settlements: parts.settlements,
+            waker,
             share: parts.share,
             assigned: parts.assigned,
             metrics: parts.metrics,
@@ -196,12 +201,13 @@ impl Reader {
         let read = self.read();
         self.desk.flush();
         self.commit();
+        self.look_at_jumps();
         Ok(settled || read)
     }
 
     fn take_settlements(&mut self) -> bool {
         let mut any = false;
-        while let Ok(batch) = self.settlements.receiver.try_recv() {
+        while let Ok(batch) = self.settlements.try_recv() {
             any = true;
             batch.into_iter().for_each(|settlement| self.desk.settle(settlement));
         }
@@ -313,11 +319,13 @@ impl Reader {
     }
 
     fn sleep(&self) {
-        let now = self.clock.now();
-        let due = self.desk.intake().next_due();
-        let until = due.map_or(self.next_commit, |due| due.min(self.next_commit));
-        // A full budget leaves a due head where it is; then only a settlement helps, and that wakes.
-        let wait = until.since(now).clamp(Duration::from_millis(1), LONGEST_SLEEP);
+        let intake = self.desk.intake();
+        let wait = if intake.has_room() {
+            let until = intake.next_due().map_or(self.next_commit, |due| due.min(self.next_commit));
+            until.since(self.clock.now()).clamp(Duration::from_millis(1), LONGEST_SLEEP)
+        } else {
+            SLEEP_WITHOUT_ROOM
+        };
         thread::park_timeout(wait);
     }
 

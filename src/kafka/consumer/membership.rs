@@ -55,7 +55,7 @@ impl Reader {
         self.abandon(&partitions);
         self.update_share();
 
-        let (context, waker) = (GroupContext::default(), self.settlements.waker.clone());
+        let (context, waker) = (GroupContext::default(), self.waker.clone());
         let start_error = |source| ConsumerError::Start { topics: self.topics.join(", "), source };
         let consumer = Arc::new(connect(&self.config, &context, &waker).map_err(start_error)?);
         // The former one must be gone before the new one takes its name.

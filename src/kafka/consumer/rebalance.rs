@@ -117,7 +117,7 @@ impl Reader {
             let (topic, number) = (element.topic(), element.partition());
             let Some(partition) = self.partition(topic, number) else { continue };
             if let Some(mut queue) = self.consumer.split_partition_queue(topic, number) {
-                let waker = self.settlements.waker.clone();
+                let waker = self.waker.clone();
                 queue.set_nonempty_callback(move || waker.wake());
                 self.queues.insert(partition, queue);
             }
@@ -200,7 +200,7 @@ impl Reader {
         let end = self.clock.now() + time;
         while self.desk.intake().open_records(partitions) > 0 {
             let left = self.clock.until(end);
-            match self.settlements.receiver.recv_timeout(left) {
+            match self.settlements.recv_timeout(left) {
                 Ok(batch) => batch.into_iter().for_each(|s| self.desk.settle(s)),
                 Err(_) => return,
             }
