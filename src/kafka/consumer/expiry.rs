@@ -1,8 +1,8 @@
 //! Records that the broker deleted before this group had read them: its retention has passed what is committed.
 //!
 //! Nobody can bring them back; they are counted, told, and the reading goes on at what is there. It shows where the
-//! offsets of a partition jump; the broker is then asked where its log begins, with the next statistics, so that a slow
-//! one keeps nobody waiting.
+//! offsets of a partition jump; the broker is then asked where its log begins. Nothing is read meanwhile, so one that is
+//! slow to answer is left alone for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,11 +12,14 @@ use tracing::error;
 
 use super::Reader;
 use crate::engine::event::Partition;
+use crate::engine::time::Timestamp;
 
 /// A jump over fewer offsets is markers of transactions; the broker deletes whole segments.
 const WIDE: i64 = 100;
 /// How long the broker may take to say where a log begins.
 const MOMENT: Duration = Duration::from_secs(1);
+/// How long it is left alone when it did not.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// Offsets that were passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,7 @@ pub(super) struct Jumps {
     /// was deleted while nobody read.
     known: BTreeSet<Partition>,
     to_look_at: BTreeMap<Partition, Jump>,
+    not_before: Timestamp,
 }
 
 impl Jumps {
@@ -45,9 +49,14 @@ impl Jumps {
         }
     }
 
-    /// One that has not been looked at.
-    fn next(&self) -> Option<(Partition, Jump)> {
-        self.to_look_at.first_key_value().map(|(&partition, &jump)| (partition, jump))
+    /// One that is to be looked at now.
+    fn next(&self, now: Timestamp) -> Option<(Partition, Jump)> {
+        let (&partition, &jump) = self.to_look_at.first_key_value()?;
+        (now >= self.not_before).then_some((partition, jump))
+    }
+
+    const fn leave_alone(&mut self, until: Timestamp) {
+        self.not_before = until;
     }
 
     fn looked_at(&mut self, partition: Partition) {
@@ -62,13 +71,15 @@ impl Jumps {
 }
 
 impl Reader {
-    /// Finds out which jumps passed over records that were deleted. One that the broker says nothing about stays for the
-    /// next time.
+    /// Finds out which jumps passed over records that were deleted.
     pub(super) fn look_at_jumps(&mut self) {
-        while let Some((partition, Jump { due, read })) = self.desk.jumps().next() {
+        while let Some((partition, Jump { due, read })) = self.desk.jumps().next(self.clock.now()) {
             let topic = &self.topics[usize::from(partition.topic)];
             let log = self.consumer.fetch_watermarks(topic, partition.number, MOMENT);
-            let Ok((beginning, _)) = log else { return };
+            let Ok((beginning, _)) = log else {
+                let until = self.clock.now() + PAUSE;
+                return self.desk.jumps().leave_alone(until);
+            };
             self.desk.jumps().looked_at(partition);
             let Ok(records @ 1..) = u64::try_from(beginning.min(read) - due) else { continue };
             self.metrics.kafka_records_expired_total.with_label_values(&[topic]).inc_by(records);
@@ -92,18 +103,21 @@ mod tests {
 
     #[test]
     fn any_first_jump_is_looked_at_and_then_only_wide_ones() {
-        let mut jumps = Jumps::default();
+        let (mut jumps, now) = (Jumps::default(), Timestamp::from_secs(100));
         jumps.note(PARTITION, 10, 12);
-        assert_eq!(jumps.next(), Some((PARTITION, Jump { due: 10, read: 12 })));
+        assert_eq!(jumps.next(now), Some((PARTITION, Jump { due: 10, read: 12 })));
         jumps.looked_at(PARTITION);
         jumps.note(PARTITION, 13, 15);
-        assert_eq!(jumps.next(), None, "a marker");
+        assert_eq!(jumps.next(now), None, "a marker");
         jumps.note(PARTITION, 16, 9_000);
         jumps.note(PARTITION, 9_001, 20_000);
-        assert_eq!(jumps.next(), Some((PARTITION, Jump { due: 16, read: 9_000 })));
+        jumps.leave_alone(now + PAUSE);
+        assert_eq!(jumps.next(now), None, "the broker does not answer");
+        let later = now + PAUSE;
+        assert_eq!(jumps.next(later), Some((PARTITION, Jump { due: 16, read: 9_000 })));
         jumps.forget(PARTITION);
-        assert_eq!(jumps.next(), None);
+        assert_eq!(jumps.next(later), None);
         jumps.note(PARTITION, 0, 1);
-        assert!(jumps.next().is_some(), "taken over anew");
+        assert!(jumps.next(later).is_some(), "taken over anew");
     }
 }

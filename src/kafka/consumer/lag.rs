@@ -85,7 +85,6 @@ impl Reader {
             return;
         }
         self.show_holdings();
-        self.look_at_jumps();
         let mut oldest: BTreeMap<String, Duration> = BTreeMap::new();
         for ((topic, number), end) in ends {
             let Some(partition) = self.partition(&topic, number) else { continue };

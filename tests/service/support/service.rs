@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -16,6 +17,9 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_barnabas");
 
 /// Stopping may take as long as the slowest attempt and the leave.
 const STOP_TIME: Duration = Duration::from_secs(60);
+
+/// So many lines of its log are shown when a test fails.
+const SHOWN_LINES: usize = 60;
 
 /// A running instance. Killed when it is dropped.
 #[derive(Debug)]
@@ -158,10 +162,20 @@ impl Service {
     }
 }
 
+/// A test that fails shows what the service said last.
 impl Drop for Service {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking()
+            && let Ok(log) = fs::read_to_string(&self.log)
+        {
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!(
+                "its log ends:\n{}",
+                lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
+            );
+        }
     }
 }
 
