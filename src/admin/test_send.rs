@@ -132,7 +132,7 @@ struct Test {
     id: EventId,
     at: Timestamp,
     body: bytes::Bytes,
-    reply: oneshot::Sender<(Trace, Duration)>,
+    reply: oneshot::Sender<Trace>,
 }
 
 impl TestSends {
@@ -175,7 +175,7 @@ impl TestSends {
             reply,
         };
         self.tests.try_send(test).map_err(|_| TestError::Busy)?;
-        let (trace, took) = answer.await.map_err(|_| TestError::Busy)?;
+        let trace = answer.await.map_err(|_| TestError::Busy)?;
         let headers = render_headers(&id, 1, at, &connection.auth);
         let (outcome, status) = class_of(&trace.result);
         Ok(TestReport {
@@ -188,7 +188,7 @@ impl TestSends {
                 .map(|answer| masked_answer(answer, &Secrets::of(&headers)).into_owned()),
             outcome,
             status,
-            duration_ms: millis(took),
+            duration_ms: millis(trace.took),
             connect_ms: trace.connect.map(millis),
             verdict: verdict(&trace.result, at),
         })
@@ -271,7 +271,6 @@ async fn run(
 
 async fn make(client: Rc<Client>, test: Test) {
     let Test { connection, id, at, body, reply } = test;
-    let started = Instant::now();
     let request = Request {
         pool_key: connection.key.shared(),
         endpoint: Arc::clone(&connection.endpoint),
@@ -281,7 +280,7 @@ async fn make(client: Rc<Client>, test: Test) {
     };
     let trace = client.trace(request, Keep::Everything).await;
     // Whoever asked may have left.
-    let _ = reply.send((trace, started.elapsed()));
+    let _ = reply.send(trace);
 }
 
 fn millis(time: Duration) -> u64 {

@@ -9,11 +9,11 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use memchr::memmem;
 
 use crate::engine::address::Endpoint;
+use crate::engine::payload::RequestHeaders;
 use crate::kafka::record::attempt::{KeptAnswer, SentRequest};
 use crate::webhook::answer::Answer;
 
@@ -34,8 +34,9 @@ pub struct Secrets(Vec<String>);
 impl Secrets {
     /// Those that the request's `Authorization` holds.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
-        let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    pub fn of(headers: &RequestHeaders) -> Self {
+        let value = headers.iter().find(|(name, _)| *name == AUTHORIZATION);
+        let value = value.and_then(|(_, value)| value.to_str().ok());
         let Some((_, credential)) = value.and_then(|value| value.split_once(' ')) else {
             return Self(Vec::new());
         };
@@ -94,10 +95,10 @@ impl fmt::Debug for Secrets {
 #[must_use]
 pub fn masked_request<'a>(
     endpoint: &Endpoint,
-    headers: &'a HeaderMap,
+    headers: &'a RequestHeaders,
     body: &'a [u8],
 ) -> SentRequest<'a> {
-    let shown = |(name, value): (&'a http::HeaderName, &'a http::HeaderValue)| {
+    let shown = |(name, value): &'a (HeaderName, HeaderValue)| {
         let is_secret = value.is_sensitive() || *name == AUTHORIZATION;
         let value =
             if is_secret { Cow::Borrowed(MASK) } else { String::from_utf8_lossy(value.as_bytes()) };
@@ -151,11 +152,11 @@ mod tests {
     use crate::engine::payload::render_headers;
     use crate::engine::time::Timestamp;
 
-    fn headers(auth: &Auth) -> HeaderMap {
+    fn headers(auth: &Auth) -> RequestHeaders {
         render_headers(&EventId::from_text("e1"), 1, Timestamp::from_secs(1), auth)
     }
 
-    fn basic() -> HeaderMap {
+    fn basic() -> RequestHeaders {
         let password = "canary \"9f3a\"+ä".to_owned().into();
         headers(&Auth::Basic { username: "xp".into(), password })
     }

@@ -158,13 +158,13 @@ fn gulp(first: Vec<Input>, more: &mut mpsc::Receiver<Vec<Input>>) -> Vec<Vec<Inp
 async fn make(client: Rc<Client>, attempt: Attempt, notes: Notes) -> Answer {
     let Notes { keep, traced } = notes;
     let traceparent = traced.as_ref().and_then(|traced| traced.header.clone());
-    let (started, at) = (Instant::now(), wall_clock());
+    let at = wall_clock();
     let Attempt { id, event, connection, number, .. } = attempt;
     let attempt = async {
         failpoint::panic("panic-in-attempt");
         if failpoint::is_planted("drop-delivery") {
             let result = AttemptResult::Answered { status: 200, retry_after: None };
-            return Trace { result, answer: None, connect: None };
+            return Trace { result, answer: None, connect: None, took: Duration::ZERO };
         }
         let mut headers = render_headers(&event.id, number, at, &connection.auth);
         headers.extend(traceparent.clone().map(|value| (TRACEPARENT, value)));
@@ -179,11 +179,11 @@ async fn make(client: Rc<Client>, attempt: Attempt, notes: Notes) -> Answer {
     };
     let trace = AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| {
         error!(connection = %connection.key, event = %event.id, "an attempt panicked");
-        Trace { result: AttemptResult::Panicked, answer: None, connect: None }
+        let result = AttemptResult::Panicked;
+        Trace { result, answer: None, connect: None, took: Duration::ZERO }
     });
-    let Trace { result, answer, connect } = trace;
+    let Trace { result, answer, connect, took } = trace;
     debug!(connection = %connection.key, event = %event.id, attempt = number, ?result, "attempted");
-    let took = started.elapsed();
     let made = (keep != Keep::Nothing).then(|| {
         Box::new(Made { at, number, event, connection, answer, connect, traceparent, keep })
     });

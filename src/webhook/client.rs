@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
@@ -27,6 +26,7 @@ use super::pool::{Pool, PoolLimits};
 use super::resolver::{LookupError, Resolver};
 use crate::engine::address::{AddressRule, Endpoint};
 use crate::engine::outcome::{AttemptResult, Fault};
+use crate::engine::payload::RequestHeaders;
 
 /// One attempt, ready to be sent.
 ///
@@ -38,7 +38,7 @@ pub struct Request {
     /// Where it goes.
     pub endpoint: Arc<Endpoint>,
     /// All headers except `Host` and `Content-Length`, which are added here.
-    pub headers: HeaderMap,
+    pub headers: RequestHeaders,
     /// The body, byte for byte.
     pub body: Bytes,
     /// How long the attempt may take from now to the end of the answer's body.
@@ -65,12 +65,8 @@ pub struct Trace {
     /// How long the look-up of the name, the TCP connection and the TLS handshake took together; `None` where a link
     /// that was open already served.
     pub connect: Option<Duration>,
-}
-
-impl Trace {
-    const fn without_answer(result: AttemptResult) -> Self {
-        Self { result, answer: None, connect: None }
-    }
+    /// How long all of it took.
+    pub took: Duration,
 }
 
 /// What a client may hold and do at a time.
@@ -142,7 +138,7 @@ impl Client {
 
         let mut parked = self.pool.borrow_mut().take(&pool_key, &endpoint, started);
         let mut connect = None;
-        loop {
+        let (exchange, link) = loop {
             let mut link = match parked.take() {
                 Some(link) => link,
                 None => {
@@ -152,7 +148,14 @@ impl Client {
                     connect = Some(dialing.elapsed());
                     match opened {
                         Ok(link) => link,
-                        Err(result) => return Trace { result, answer: None, connect },
+                        Err(result) => {
+                            return Trace {
+                                result,
+                                answer: None,
+                                connect,
+                                took: started.elapsed(),
+                            };
+                        }
                     }
                 }
             };
@@ -161,8 +164,23 @@ impl Client {
                 // Closed while idle, most likely with all others of this host: on to a fresh one.
                 Exchange::Unsent(_) if connect.is_none() => {}
                 done @ (Exchange::Answered(_) | Exchange::Broken(_) | Exchange::Unsent(_)) => {
-                    return Trace { connect, ..self.conclude(done, link, pool_key, endpoint) };
+                    break (done, link);
                 }
+            }
+        };
+        let ended = Instant::now();
+        let took = ended - started;
+        match exchange {
+            Exchange::Answered(Reply { status, retry_after, answer, .. }) => {
+                self.pool.borrow_mut().put(pool_key, endpoint, link, ended);
+                let result = AttemptResult::Answered { status, retry_after };
+                Trace { result, answer, connect, took }
+            }
+            Exchange::Broken(fault) | Exchange::Unsent(fault) => {
+                let answer_begun = link.answer_begun();
+                debug!(%endpoint, fault = fault.as_str(), answer_begun, "no whole answer");
+                let result = AttemptResult::Failed { fault, answer_begun };
+                Trace { result, answer: None, connect, took }
             }
         }
     }
@@ -206,28 +224,6 @@ impl Client {
             DialError::Lookup(LookupError::Resolver(_))
             | DialError::Exhausted(_)
             | DialError::Crowded => AttemptResult::OurFault,
-        }
-    }
-
-    /// Parks the link if it may serve again, and says what the attempt met.
-    fn conclude(
-        &self,
-        done: Exchange,
-        link: Link,
-        pool_key: Arc<str>,
-        endpoint: Arc<Endpoint>,
-    ) -> Trace {
-        let answer_begun = link.answer_begun();
-        match done {
-            Exchange::Answered(Reply { status, retry_after, answer, .. }) => {
-                self.pool.borrow_mut().put(pool_key, endpoint, link, Instant::now());
-                let result = AttemptResult::Answered { status, retry_after };
-                Trace { answer, ..Trace::without_answer(result) }
-            }
-            Exchange::Broken(fault) | Exchange::Unsent(fault) => {
-                debug!(%endpoint, fault = fault.as_str(), answer_begun, "no whole answer");
-                Trace::without_answer(AttemptResult::Failed { fault, answer_begun })
-            }
         }
     }
 }

@@ -13,6 +13,7 @@ use httparse::{EMPTY_HEADER, Header, ParserConfig, Status, parse_chunk_size, par
 
 use super::answer::{Answer, Keep, Keeper};
 use crate::engine::address::Endpoint;
+use crate::engine::payload::RequestHeaders;
 
 /// The longest head of an answer, and the longest line or trailer section within its body.
 const HEAD_LIMIT_BYTES: usize = 16 * 1024;
@@ -29,7 +30,11 @@ const BODY_LIMIT_BYTES: usize = 64 * 1024;
 pub(super) struct Malformed;
 
 /// Renders a request's head. Names are in lower case, and values as they are: both were checked when they were made.
-pub(super) fn render_head(endpoint: &Endpoint, headers: &HeaderMap, body_bytes: usize) -> Vec<u8> {
+pub(super) fn render_head(
+    endpoint: &Endpoint,
+    headers: &RequestHeaders,
+    body_bytes: usize,
+) -> Vec<u8> {
     let target = endpoint.target();
     let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     let mut head = Vec::with_capacity(target.len() + fields.sum::<usize>() + 128);

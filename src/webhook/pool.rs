@@ -5,7 +5,7 @@
 //! shared between webhook connections, so that no answer can reach another tenant's attempt. It
 //! opens nothing, has no task and reads no clock. Only [`super::client`] calls it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,9 @@ use crate::engine::address::Endpoint;
 /// How often all idle links are looked at: a link that its receiver has closed holds a descriptor
 /// until then, and looking at 4096 of them takes about a millisecond.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// When there are too many, one in so many goes: to find the least recently used takes a look at each.
+const ROOM: usize = 16;
 
 /// How many idle links are kept, and how long.
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +36,10 @@ pub(super) struct PoolLimits {
 #[derive(Debug)]
 pub(super) struct Pool {
     limits: PoolLimits,
-    /// By a ticket that rises with each parked link, so that the first is the least recently used.
-    idle: BTreeMap<u64, Idle>,
-    /// The tickets of each webhook connection, rising. May name a dropped link, never a foreign one.
-    tickets: HashMap<Arc<str>, VecDeque<u64>>,
-    next_ticket: u64,
+    /// Those of each webhook connection, in the order in which they were parked.
+    idle: HashMap<Arc<str>, Vec<Idle>>,
+    /// All of them together.
+    links: usize,
     next_sweep: Instant,
 }
 
@@ -52,23 +54,15 @@ struct Idle {
 impl Pool {
     /// An empty pool.
     pub(super) fn new(limits: PoolLimits, now: Instant) -> Self {
-        Self {
-            limits,
-            idle: BTreeMap::new(),
-            tickets: HashMap::new(),
-            next_ticket: 0,
-            next_sweep: now + SWEEP_INTERVAL,
-        }
+        Self { limits, idle: HashMap::new(), links: 0, next_sweep: now + SWEEP_INTERVAL }
     }
 
     /// The link of this webhook connection that was used last, if one leads to this origin. Those
     /// found unfit on the way are dropped.
     pub(super) fn take(&mut self, key: &str, endpoint: &Endpoint, now: Instant) -> Option<Link> {
-        let tickets = self.tickets.get_mut(key)?;
-        while let Some(ticket) = tickets.pop_back() {
-            let Some(idle) = self.idle.remove(&ticket) else {
-                continue;
-            };
+        let parked = self.idle.get_mut(key)?;
+        while let Some(idle) = parked.pop() {
+            self.links -= 1;
             if idle.endpoint.origin() == endpoint.origin() && self.limits.allow(&idle, now) {
                 return Some(idle.link);
             }
@@ -79,13 +73,11 @@ impl Pool {
     /// Parks a link after an exchange, if it is fit for another one.
     pub(super) fn put(&mut self, key: Arc<str>, endpoint: Arc<Endpoint>, link: Link, now: Instant) {
         if link.is_reusable() {
-            let ticket = self.next_ticket;
-            self.next_ticket += 1;
-            self.tickets.entry(key).or_default().push_back(ticket);
-            self.idle.insert(ticket, Idle { link, endpoint, since: now });
+            self.idle.entry(key).or_default().push(Idle { link, endpoint, since: now });
+            self.links += 1;
         }
-        if self.idle.len() > self.limits.links {
-            self.idle.pop_first();
+        if self.links > self.limits.links {
+            self.make_room();
         }
         if now >= self.next_sweep {
             self.sweep(now);
@@ -96,12 +88,23 @@ impl Pool {
     pub(super) fn sweep(&mut self, now: Instant) {
         self.next_sweep = now + SWEEP_INTERVAL;
         let limits = self.limits;
-        self.idle.retain(|_, idle| limits.allow(idle, now) && idle.link.is_alive());
-        let idle = &self.idle;
-        self.tickets.retain(|_, tickets| {
-            tickets.retain(|ticket| idle.contains_key(ticket));
-            !tickets.is_empty()
+        self.retain(|idle| limits.allow(idle, now) && idle.link.is_alive());
+    }
+
+    /// Drops those that were used least recently.
+    fn make_room(&mut self) {
+        let mut times: Vec<_> = self.idle.values().flatten().map(|idle| idle.since).collect();
+        let surplus = self.links - self.limits.links + self.limits.links / ROOM;
+        let (_, &mut newest_to_go, _) = times.select_nth_unstable(surplus - 1);
+        self.retain(|idle| idle.since > newest_to_go);
+    }
+
+    fn retain(&mut self, mut is_kept: impl FnMut(&mut Idle) -> bool) {
+        self.idle.retain(|_, parked| {
+            parked.retain_mut(&mut is_kept);
+            !parked.is_empty()
         });
+        self.links = self.idle.values().map(Vec::len).sum();
     }
 }
 

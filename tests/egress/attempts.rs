@@ -10,7 +10,6 @@ use barnabas::webhook::client::{Client, Limits, Request};
 use barnabas::webhook::resolver::Resolver;
 use barnabas::webhook::tls;
 use bytes::Bytes;
-use http::HeaderMap;
 
 use super::network::{BROKER, Network, OWN};
 use super::{names, namespace};
@@ -45,7 +44,7 @@ pub fn request(host: &str) -> Request {
     Request {
         pool_key: "4172/whc_1".into(),
         endpoint: Arc::new(endpoint),
-        headers: HeaderMap::new(),
+        headers: Vec::new(),
         body: Bytes::from_static(b"{}"),
         timeout: TIMEOUT,
     }

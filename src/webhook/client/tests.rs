@@ -12,6 +12,7 @@ use super::super::answer::KEPT_BODY_BYTES;
 use super::super::scripted::{Identity, Receiver, Stream, answer_all, read_request};
 use super::*;
 use crate::engine::address::EgressConfig;
+use crate::engine::payload::WEBHOOK_ID;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const NO_CONTENT: &str = "HTTP/1.1 204 No Content\r\n\r\n";
@@ -55,8 +56,7 @@ fn client(port: u16, identity: &Identity) -> Client {
 
 fn request_to(url: &str, port: u16) -> Request {
     let endpoint = rule(&["0.0.0.0/0"], port).check_url(url).unwrap();
-    let mut headers = HeaderMap::new();
-    headers.insert("webhook-id", "evt_1".parse().unwrap());
+    let headers = vec![(WEBHOOK_ID, "evt_1".parse().unwrap())];
     Request {
         pool_key: "4172/whc_1".into(),
         endpoint: Arc::new(endpoint),
