@@ -90,6 +90,9 @@ impl KafkaConfig {
     #[must_use]
     pub fn consumer(&self, group: Group) -> ClientConfig {
         let mut config = self.reader();
+        // A partition that has room again is in the next fetch, and so waits for the one under way: at most so long, if
+        // nothing comes for the others. Readers of whole topics never stop one, and leave it at half a second.
+        config.set("fetch.wait.max.ms", "100");
         match group {
             Group::Events => {
                 config.set("group.id", self.group(group));
@@ -230,8 +233,6 @@ impl KafkaConfig {
         config.set("check.crcs", "true");
         // A queue that was full is filled again at once; librdkafka would wait a second.
         config.set("fetch.queue.backoff.ms", "10");
-        // How long an empty fetch waits at the broker, and so how late a commit or a stop may be noticed by it.
-        config.set("fetch.wait.max.ms", "100");
         config
     }
 

@@ -30,8 +30,10 @@ use crate::shutdown::Shutdown;
 
 /// Changes are collected so long before a new table is published: a thousand edits at once make one table.
 const BATCH_TIME: Duration = Duration::from_millis(50);
-/// A look at the wish to stop, with nothing to read.
-const POLL: Duration = Duration::from_millis(50);
+/// A look at the states and at the wish to stop, while no connection changes.
+const POLL: Duration = Duration::from_millis(250);
+/// The shortest wait for a record: before the table is whole, nothing is published in whose time it should end.
+const SHORTEST_POLL: Duration = Duration::from_millis(10);
 /// Before the broker is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Between two looks at the keyring's file: a new key is known everywhere before a person can use it.
@@ -106,7 +108,7 @@ pub fn run(parts: Parts) -> Result<(), ConnectionsError> {
         while let Some(record) = states.poll(Duration::ZERO) {
             writer.take_state(&record);
         }
-        if let Some(record) = connections.poll(POLL) {
+        if let Some(record) = connections.poll(writer.wait()) {
             writer.records += 1;
             writer.progress.0.insert(record.partition(), record.offset());
             writer.take_connection(&Record::of(&record));
@@ -251,6 +253,12 @@ impl Writer {
         let Some(key) = record.key().and_then(connection_key) else { return };
         self.changed_at.get_or_insert_with(Instant::now);
         self.table.deactivate(&key, state::decode(record.payload()));
+    }
+
+    /// How long the next record may be waited for.
+    fn wait(&self) -> Duration {
+        let left = |since: Instant| BATCH_TIME.saturating_sub(since.elapsed());
+        self.changed_at.map_or(POLL, left).max(SHORTEST_POLL)
     }
 
     /// Publishes what has changed, at once when the table becomes whole and else a while after the first change.

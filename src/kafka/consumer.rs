@@ -52,7 +52,7 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Records of one partition in a row, before it is the next one's turn.
 const TURN: usize = 128;
 /// With nothing to do, the thread looks after its group so often.
-const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 /// With no room for more, it looks so often whether there is: in that time the shards end a small part of what it holds.
 const SLEEP_WITHOUT_ROOM: Duration = Duration::from_millis(5);
 /// Librdkafka tells the ends of the partitions so often, for the lag.
