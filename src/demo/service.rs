@@ -6,10 +6,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use secrecy::SecretString;
+use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use crate::admin::tokens::shown_once;
 use crate::app::{App, AppError, TopicCheck};
@@ -18,6 +21,9 @@ use crate::engine::snapshot::Snapshot;
 use crate::kafka::topics::Ready;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Status;
+
+/// Between two looks whether the console is there.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The running service.
 #[derive(Debug)]
@@ -48,9 +54,19 @@ impl Service {
         let thread = std::thread::Builder::new().name("service".to_owned()).spawn(run)?;
         match told.await {
             Ok((status, set_up_token)) => {
-                Ok(Self { shutdown, status, console, set_up_token, thread })
+                let service = Self { shutdown, status, console, set_up_token, thread };
+                service.wait_for_console().await;
+                Ok(service)
             }
             Err(_) => Err(end_of(thread).err().unwrap_or_else(ended_early)),
+        }
+    }
+
+    /// Waits until its console takes connections: whoever is told the link may follow it at once.
+    async fn wait_for_console(&self) {
+        let Some(address) = self.console else { return };
+        while !self.is_over() && TcpStream::connect(address).await.is_err() {
+            sleep(LOOK).await;
         }
     }
 
