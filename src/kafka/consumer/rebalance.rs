@@ -127,6 +127,11 @@ impl Reader {
     /// A record came past its partition's queue. Nobody knows what it has overtaken: the partition goes back to what is
     /// committed.
     pub(super) fn read_anew(&mut self, topic: &str, number: i32) {
+        let watermark = |partition| self.desk.intake().watermark(partition);
+        if self.partition(topic, number).and_then(watermark).is_none() {
+            // Nothing of ours: whoever has the partition reads it.
+            return;
+        }
         warn!(
             topic,
             partition = number,
