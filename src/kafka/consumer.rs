@@ -201,7 +201,6 @@ impl Reader {
         let read = self.read();
         self.desk.flush();
         self.commit();
-        self.look_at_jumps();
         Ok(settled || read)
     }
 

@@ -14,14 +14,14 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 use tracing::{error, warn};
 
-use super::lag::End;
+use super::lag::Extent;
 use crate::kafka::trouble::{Trouble, mend};
 
 /// The polling consumer of a group.
 pub(super) type GroupConsumer = BaseConsumer<GroupContext>;
 
-/// Where each partition ends, as the broker told it: `(topic, partition) -> end`.
-pub(super) type Ends = BTreeMap<(String, i32), End>;
+/// How far each partition's log reaches: `(topic, partition) -> extent`.
+pub(super) type Extents = BTreeMap<(String, i32), Extent>;
 
 /// A change of the assignment that waits to be carried out.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(super) struct GroupContext(Arc<Notes>);
 #[derive(Debug, Default)]
 struct Notes {
     rebalances: Mutex<VecDeque<Rebalance>>,
-    ends: Mutex<Ends>,
+    extents: Mutex<Extents>,
     /// The group has come to rest with this member in it.
     is_member: AtomicBool,
     /// The thread polls no more: what is revoked is given up in the callback.
@@ -55,9 +55,9 @@ impl GroupContext {
         self.0.rebalances.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
-    /// The ends that came with the last statistics, if there are new ones.
-    pub(super) fn take_ends(&self) -> Ends {
-        std::mem::take(&mut *self.0.ends.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The extents that came with the last statistics, if there are new ones.
+    pub(super) fn take_extents(&self) -> Extents {
+        std::mem::take(&mut *self.0.extents.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether this member has ever been part of the group. One for whom no partition is left is told of none.
@@ -84,14 +84,19 @@ impl ClientContext for GroupContext {
         if statistics.cgrp.is_some_and(|group| group.join_state == "steady") {
             self.0.is_member.store(true, Ordering::Release);
         }
-        let mut ends = self.0.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut extents = self.0.extents.lock().unwrap_or_else(PoisonError::into_inner);
         for (topic, details) in statistics.topics {
             for (number, partition) in details.partitions {
                 if number >= 0 && partition.hi_offset >= 0 {
                     let is_read =
                         partition.next_offset >= partition.hi_offset && partition.fetchq_cnt == 0;
-                    let end = End { offset: partition.hi_offset, is_read };
-                    ends.insert((topic.clone(), number), end);
+                    let extent = Extent {
+                        beginning: partition.lo_offset,
+                        end: partition.hi_offset,
+                        fetched: partition.next_offset,
+                        is_read,
+                    };
+                    extents.insert((topic.clone(), number), extent);
                 }
             }
         }

@@ -1,33 +1,34 @@
 //! Records that the broker deleted before this group had read them: its retention has passed what is committed.
 //!
 //! Nobody can bring them back; they are counted, told, and the reading goes on at what is there. It shows where the
-//! offsets of a partition jump; the broker is then asked where its log begins. Nothing is read meanwhile, so one that is
-//! slow to answer is left alone for a while.
+//! offsets of a partition jump. Whether its log begins behind the jump comes with librdkafka's next statistics, for the
+//! broker tells that with all that is fetched: nobody has to be asked, and the reading waits for nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use rdkafka::consumer::Consumer as _;
 use tracing::error;
 
 use super::Reader;
+use super::lag::Extent;
 use crate::engine::event::Partition;
-use crate::engine::time::Timestamp;
 
 /// A jump over fewer offsets is markers of transactions; the broker deletes whole segments.
 const WIDE: i64 = 100;
-/// How long the broker may take to say where a log begins.
-const MOMENT: Duration = Duration::from_secs(1);
-/// How long it is left alone when it did not.
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// Offsets that were passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Jump {
+struct Jump {
     /// The offset that should have been next.
     due: i64,
     /// The offset that was.
     read: i64,
+}
+
+impl Jump {
+    /// How many of the offsets were deleted.
+    fn deleted(self, beginning: i64) -> u64 {
+        u64::try_from(beginning.min(self.read) - self.due).unwrap_or(0)
+    }
 }
 
 /// Where the offsets of partitions have jumped.
@@ -36,8 +37,8 @@ pub(super) struct Jumps {
     /// Partitions that have jumped since they were taken over. The first time, even a short jump may be the end of what
     /// was deleted while nobody read.
     known: BTreeSet<Partition>,
-    to_look_at: BTreeMap<Partition, Jump>,
-    not_before: Timestamp,
+    /// Jumps of which it is not known yet what they passed over.
+    open: BTreeMap<Partition, Jump>,
 }
 
 impl Jumps {
@@ -45,52 +46,40 @@ impl Jumps {
     pub(super) fn note(&mut self, partition: Partition, due: i64, read: i64) {
         let is_first = self.known.insert(partition);
         if read - due >= if is_first { 1 } else { WIDE } {
-            self.to_look_at.entry(partition).or_insert(Jump { due, read });
+            self.open.entry(partition).or_insert(Jump { due, read });
         }
     }
 
-    /// One that is to be looked at now.
-    fn next(&self, now: Timestamp) -> Option<(Partition, Jump)> {
-        let (&partition, &jump) = self.to_look_at.first_key_value()?;
-        (now >= self.not_before).then_some((partition, jump))
-    }
-
-    const fn leave_alone(&mut self, until: Timestamp) {
-        self.not_before = until;
-    }
-
-    fn looked_at(&mut self, partition: Partition) {
-        self.to_look_at.remove(&partition);
+    /// Takes the jump of a partition that this extent of its log explains: one told after the jump was fetched.
+    fn explain(&mut self, partition: Partition, extent: Extent) -> Option<Jump> {
+        let jump = self.open.get(&partition)?;
+        let is_known = extent.beginning >= 0 && extent.fetched > jump.read;
+        if is_known { self.open.remove(&partition) } else { None }
     }
 
     /// The partition is given up.
     pub(super) fn forget(&mut self, partition: Partition) {
         self.known.remove(&partition);
-        self.to_look_at.remove(&partition);
+        self.open.remove(&partition);
     }
 }
 
 impl Reader {
-    /// Finds out which jumps passed over records that were deleted.
-    pub(super) fn look_at_jumps(&mut self) {
-        while let Some((partition, Jump { due, read })) = self.desk.jumps().next(self.clock.now()) {
-            let topic = &self.topics[usize::from(partition.topic)];
-            let log = self.consumer.fetch_watermarks(topic, partition.number, MOMENT);
-            let Ok((beginning, _)) = log else {
-                let until = self.clock.now() + PAUSE;
-                return self.desk.jumps().leave_alone(until);
-            };
-            self.desk.jumps().looked_at(partition);
-            let Ok(records @ 1..) = u64::try_from(beginning.min(read) - due) else { continue };
-            self.metrics.kafka_records_expired_total.with_label_values(&[topic]).inc_by(records);
-            error!(
-                topic,
-                partition = partition.number,
-                records,
-                due,
-                "records were deleted before they were read"
-            );
+    /// Counts and tells what was deleted before it was read, now that it is known where the partition begins.
+    pub(super) fn count_deleted(&mut self, topic: &str, partition: Partition, extent: Extent) {
+        let Some(jump) = self.desk.jumps().explain(partition, extent) else { return };
+        let records = jump.deleted(extent.beginning);
+        if records == 0 {
+            return;
         }
+        self.metrics.kafka_records_expired_total.with_label_values(&[topic]).inc_by(records);
+        error!(
+            topic,
+            partition = partition.number,
+            records,
+            due = jump.due,
+            "records were deleted before they were read"
+        );
     }
 }
 
@@ -101,23 +90,48 @@ mod tests {
 
     const PARTITION: Partition = Partition { source: Source::Events, topic: 0, number: 3 };
 
+    const fn extent(beginning: i64, fetched: i64) -> Extent {
+        Extent { beginning, end: fetched, fetched, is_read: true }
+    }
+
     #[test]
-    fn any_first_jump_is_looked_at_and_then_only_wide_ones() {
-        let (mut jumps, now) = (Jumps::default(), Timestamp::from_secs(100));
+    fn any_first_jump_is_kept_and_then_only_wide_ones() {
+        let mut jumps = Jumps::default();
         jumps.note(PARTITION, 10, 12);
-        assert_eq!(jumps.next(now), Some((PARTITION, Jump { due: 10, read: 12 })));
-        jumps.looked_at(PARTITION);
+        let first = jumps.explain(PARTITION, extent(0, 13));
+        assert_eq!(first, Some(Jump { due: 10, read: 12 }));
         jumps.note(PARTITION, 13, 15);
-        assert_eq!(jumps.next(now), None, "a marker");
+        assert_eq!(jumps.explain(PARTITION, extent(0, 16)), None, "a marker");
         jumps.note(PARTITION, 16, 9_000);
         jumps.note(PARTITION, 9_001, 20_000);
-        jumps.leave_alone(now + PAUSE);
-        assert_eq!(jumps.next(now), None, "the broker does not answer");
-        let later = now + PAUSE;
-        assert_eq!(jumps.next(later), Some((PARTITION, Jump { due: 16, read: 9_000 })));
+        let wide = jumps.explain(PARTITION, extent(9_000, 20_001));
+        assert_eq!(wide, Some(Jump { due: 16, read: 9_000 }));
+        assert_eq!(jumps.explain(PARTITION, extent(9_000, 20_001)), None, "told once");
+    }
+
+    #[test]
+    fn what_was_told_before_the_jump_explains_nothing() {
+        let mut jumps = Jumps::default();
+        jumps.note(PARTITION, 10, 500);
+        assert_eq!(jumps.explain(PARTITION, extent(0, 10)), None);
+        assert_eq!(jumps.explain(PARTITION, extent(-1, 501)), None, "the last fetch failed");
+        assert!(jumps.explain(PARTITION, extent(500, 501)).is_some());
+    }
+
+    #[test]
+    fn a_partition_that_is_taken_over_anew_has_jumped_nowhere() {
+        let mut jumps = Jumps::default();
+        jumps.note(PARTITION, 10, 12);
         jumps.forget(PARTITION);
-        assert_eq!(jumps.next(later), None);
+        assert_eq!(jumps.explain(PARTITION, extent(0, 13)), None);
         jumps.note(PARTITION, 0, 1);
-        assert!(jumps.next(later).is_some(), "taken over anew");
+        assert!(jumps.explain(PARTITION, extent(1, 2)).is_some());
+    }
+
+    #[test]
+    fn only_what_lies_below_the_beginning_was_deleted() {
+        let jump = Jump { due: 10, read: 500 };
+        let deleted = [0, 10, 11, 500, 900].map(|beginning| jump.deleted(beginning));
+        assert_eq!(deleted, [0, 0, 1, 490, 490]);
     }
 }

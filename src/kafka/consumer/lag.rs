@@ -2,7 +2,7 @@
 //!
 //! The age of the oldest record that is not settled is known from marks: the first record of each round of reading is
 //! noted with the time from which it was wanted, at most one a second of that time. So the age is right to about a
-//! second and costs nothing for each record. The consumer's thread asks whenever librdkafka tells the ends of the
+//! second and costs nothing for each record. The consumer's thread asks whenever librdkafka tells the extents of the
 //! partitions, and shows what it finds as metrics.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,11 +15,15 @@ use crate::engine::time::Timestamp;
 /// Marks are no closer than this.
 const MARK_STEP: Duration = Duration::from_secs(1);
 
-/// Where a partition ends, as the broker told it.
+/// From where to where the log of a partition reaches, as the broker told it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct End {
+pub(super) struct Extent {
+    /// The first offset that is there; negative if the broker has not told it.
+    pub(super) beginning: i64,
     /// The offset of the next record to be written.
-    pub(super) offset: i64,
+    pub(super) end: i64,
+    /// The offset after the last one that was fetched.
+    pub(super) fetched: i64,
     /// Whether everything below was fetched and read: what lies between is markers of transactions.
     pub(super) is_read: bool,
 }
@@ -78,19 +82,20 @@ impl Lag {
 }
 
 impl Reader {
-    /// Shows the lag, if librdkafka has told the partitions' ends anew.
+    /// Shows the lag, if librdkafka has told the partitions' extents anew.
     pub(super) fn show_lag(&mut self, now: Timestamp) {
-        let ends = self.context.take_ends();
-        if ends.is_empty() {
+        let extents = self.context.take_extents();
+        if extents.is_empty() {
             return;
         }
         self.show_holdings();
         let mut oldest: BTreeMap<String, Duration> = BTreeMap::new();
-        for ((topic, number), end) in ends {
+        for ((topic, number), extent) in extents {
             let Some(partition) = self.partition(&topic, number) else { continue };
             let Some(watermark) = self.desk.intake().watermark(partition) else { continue };
-            let is_level = end.is_read && !self.desk.has_open(partition);
-            let records = if is_level { 0 } else { (end.offset - watermark).max(0) };
+            self.count_deleted(&topic, partition, extent);
+            let is_level = extent.is_read && !self.desk.has_open(partition);
+            let records = if is_level { 0 } else { (extent.end - watermark).max(0) };
             let labels = [topic.as_str(), &number.to_string()];
             self.metrics.kafka_lag_records.with_label_values(&labels).set(records);
             let age = if records == 0 {
