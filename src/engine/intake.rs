@@ -32,6 +32,26 @@ pub struct Settlement {
     pub bytes: u64,
 }
 
+/// Where the reading of a partition begins.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// At what the group has committed.
+    Committed(Progress),
+    /// Nothing is committed: at this offset. It is committed at once, so that it shows later what was deleted unread.
+    At(i64),
+}
+
+impl Start {
+    /// The first offset that is not known to be settled.
+    #[must_use]
+    pub const fn offset(&self) -> i64 {
+        match self {
+            Self::Committed(progress) => progress.offset,
+            Self::At(offset) => *offset,
+        }
+    }
+}
+
 /// What is to be committed for one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
@@ -59,7 +79,7 @@ struct Assigned {
     epoch: Epoch,
     tracker: OffsetTracker,
     /// What the broker has acknowledged.
-    committed: Progress,
+    committed: Option<Progress>,
     /// A tier's head is not due before.
     held_until: Option<Timestamp>,
 }
@@ -78,12 +98,17 @@ impl Intake {
         }
     }
 
-    /// A partition was assigned; `progress` is what the group has committed for it, or where to start without.
-    pub fn assign(&mut self, partition: Partition, progress: Progress) -> Epoch {
+    /// A partition was assigned.
+    pub fn assign(&mut self, partition: Partition, start: Start) -> Epoch {
         self.last_epoch += 1;
         let epoch = Epoch(self.last_epoch);
-        let tracker = OffsetTracker::resume(progress.offset, &progress.metadata);
-        let assigned = Assigned { epoch, tracker, committed: progress, held_until: None };
+        let (tracker, committed) = match start {
+            Start::Committed(progress) => {
+                (OffsetTracker::resume(progress.offset, &progress.metadata), Some(progress))
+            }
+            Start::At(offset) => (OffsetTracker::resume(offset, ""), None),
+        };
+        let assigned = Assigned { epoch, tracker, committed, held_until: None };
         self.assigned.insert(partition, assigned);
         epoch
     }
@@ -219,7 +244,9 @@ impl Intake {
                 epoch: assigned.epoch,
                 progress: assigned.tracker.progress(),
             })
-            .filter(|commit| self.assigned[&commit.partition].committed != commit.progress)
+            .filter(|commit| {
+                self.assigned[&commit.partition].committed.as_ref() != Some(&commit.progress)
+            })
             .collect()
     }
 
@@ -228,7 +255,7 @@ impl Intake {
         if let Some(assigned) = self.assigned.get_mut(&commit.partition)
             && assigned.epoch == commit.epoch
         {
-            assigned.committed = commit.progress;
+            assigned.committed = Some(commit.progress);
         }
     }
 
@@ -247,9 +274,13 @@ mod tests {
     const PARTITION: Partition = Partition { source: Source::Events, topic: 0, number: 3 };
     const NOW: Timestamp = Timestamp::from_secs(1_000);
 
+    fn start() -> Start {
+        Start::Committed(Progress { offset: 5, metadata: String::new() })
+    }
+
     fn intake() -> Intake {
         let mut intake = Intake::new(Budget { deliveries: 3, bytes: 1_000 });
-        intake.assign(PARTITION, Progress { offset: 5, metadata: String::new() });
+        intake.assign(PARTITION, start());
         intake
     }
 
@@ -273,7 +304,7 @@ mod tests {
         let mut intake = intake();
         let position = read(&mut intake, 5, 1);
         intake.forget(PARTITION);
-        intake.assign(PARTITION, Progress { offset: 5, metadata: String::new() });
+        intake.assign(PARTITION, start());
         let again = read(&mut intake, 5, 1);
         intake.settle(Settlement { position, bytes: 100 });
         assert_eq!(intake.watermark(PARTITION), Some(5));
@@ -292,6 +323,16 @@ mod tests {
         let commits = intake.commits();
         assert_eq!(commits[0].progress.offset, 6);
         assert_eq!(intake.commits(), commits, "until it is acknowledged");
+        intake.committed(commits[0].clone());
+        assert_eq!(intake.commits(), []);
+    }
+
+    #[test]
+    fn where_a_partition_begins_is_committed_before_anything_is_read() {
+        let mut intake = intake();
+        intake.assign(PARTITION, Start::At(7));
+        let commits = intake.commits();
+        assert_eq!(commits[0].progress, Progress { offset: 7, metadata: String::new() });
         intake.committed(commits[0].clone());
         assert_eq!(intake.commits(), []);
     }

@@ -19,6 +19,7 @@ use super::Reader;
 use super::context::Rebalance;
 use crate::engine::dispatcher::Input;
 use crate::engine::event::{Epoch, Partition};
+use crate::engine::intake::Start;
 use crate::engine::offsets::Progress;
 use crate::failpoint;
 
@@ -47,13 +48,13 @@ impl Reader {
             return self.accept(list);
         };
         let mut explicit = TopicPartitionList::with_capacity(starts.len());
-        for (partition, progress) in starts {
+        for (partition, start) in starts {
             let topic = &self.topics[usize::from(partition.topic)];
-            let offset = Offset::Offset(progress.offset);
+            let offset = Offset::Offset(start.offset());
             if let Err(error) = explicit.add_partition_offset(topic, partition.number, offset) {
                 self.fail(&error, "add");
             }
-            self.desk.intake_mut().assign(partition, progress);
+            self.desk.intake_mut().assign(partition, start);
         }
         self.open_queues(&explicit);
         self.accept(&explicit);
@@ -68,7 +69,7 @@ impl Reader {
     }
 
     /// Where each partition goes on; `None` if it is to stop before the broker has said.
-    fn starts(&self, list: &TopicPartitionList) -> Option<Vec<(Partition, Progress)>> {
+    fn starts(&self, list: &TopicPartitionList) -> Option<Vec<(Partition, Start)>> {
         let committed = self.ask("committed offsets", |reader| {
             let answer = reader.consumer.committed_offsets(list.clone(), QUESTION)?;
             answer.elements().iter().try_for_each(TopicPartitionListElem::error)?;
@@ -76,24 +77,24 @@ impl Reader {
         })?;
         let mut starts = Vec::with_capacity(committed.count());
         for element in committed.elements() {
-            let progress = self.progress(&element)?;
+            let start = self.start_of(&element)?;
             if let Some(partition) = self.partition(element.topic(), element.partition()) {
-                starts.push((partition, progress));
+                starts.push((partition, start));
             }
         }
         Some(starts)
     }
 
     /// What the group has committed for a partition; without a commit, the beginning of its log.
-    fn progress(&self, element: &TopicPartitionListElem<'_>) -> Option<Progress> {
+    fn start_of(&self, element: &TopicPartitionListElem<'_>) -> Option<Start> {
         if let Offset::Offset(offset) = element.offset() {
-            return Some(Progress { offset, metadata: metadata_of(element) });
+            return Some(Start::Committed(Progress { offset, metadata: metadata_of(element) }));
         }
         let (topic, number) = (element.topic(), element.partition());
         let (low, _) = self.ask("the beginning of the log", |reader| {
             reader.consumer.fetch_watermarks(topic, number, QUESTION)
         })?;
-        Some(Progress { offset: low, metadata: String::new() })
+        Some(Start::At(low))
     }
 
     /// Asks the broker until it answers. An error is never taken for "there is none".

@@ -8,6 +8,7 @@ use super::scenario::below;
 use super::{Happening, Turn, World};
 use crate::engine::dispatcher::Input;
 use crate::engine::event::{Partition, Source};
+use crate::engine::intake::Start;
 use crate::engine::rate::Share;
 
 /// How long a revoked partition is waited for.
@@ -234,7 +235,7 @@ impl World {
         let place = log.place(progress.offset);
         let watermark = progress.offset;
         let instance = &mut self.instances[i];
-        instance.intake(partition.source).assign(partition, progress);
+        instance.intake(partition.source).assign(partition, Start::Committed(progress));
         instance.readings[index] = Some(Reading { place, is_stopped: false, watermark });
         self.group.owners.insert(partition, Owner::Held(i));
     }
