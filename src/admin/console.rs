@@ -22,6 +22,7 @@ mod paths;
 mod pipeline;
 mod projects;
 mod reasons;
+mod redrive;
 mod settings;
 mod sign_in;
 mod test_event;

@@ -10,6 +10,7 @@ mod letter;
 mod redrive;
 mod rounds;
 mod run;
+mod under_way;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 use utoipa::ToSchema;
 
 use self::index::Index;
+use self::under_way::Redrives;
 use super::place::{Page, Place};
 use crate::clock::Clock;
 use crate::engine::catalog::Catalog;
@@ -34,6 +36,7 @@ use crate::metrics::Metrics;
 
 pub use self::letter::{Letter, LetterSummary};
 pub use self::redrive::{RedriveOrder, RedriveReport, Refusal, Selection};
+pub use self::under_way::UnderWay;
 
 /// Dead letters are kept 30 days by default; as far back the topic is read.
 const BACK: Duration = Duration::from_hours(31 * 24);
@@ -93,13 +96,19 @@ pub(super) struct Parts {
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
     index: Arc<Mutex<Index>>,
+    redrives: Redrives,
     caught_up: Arc<AtomicBool>,
     parts: Parts,
 }
 
 impl DeadLetters {
     pub(super) fn new(parts: Parts) -> Self {
-        Self { index: Arc::default(), caught_up: Arc::default(), parts }
+        Self {
+            index: Arc::default(),
+            redrives: Redrives::default(),
+            caught_up: Arc::default(),
+            parts,
+        }
     }
 
     /// What has to be followed to fill it.

@@ -1,6 +1,4 @@
-//! A project's dead letters: listed, shown in full, counted and put back into delivery, exported.
-
-use std::time::Duration;
+//! A project's dead letters: listed, shown in full, exported.
 
 use askama::Template;
 use axum::extract::rejection::QueryRejection;
@@ -8,26 +6,18 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use tokio::sync::watch;
-use tracing::info;
-use url::form_urlencoded::{self, Serializer};
+use url::form_urlencoded::Serializer;
 
 use super::connection_head::key;
 use super::insight::{Who, time};
 use super::page::{Frame, answer, render};
 use super::paths;
 use super::reasons::{REASONS, reason_in_words};
-use crate::admin::access::Caller;
 use crate::admin::api::{Admin, export_letters};
-use crate::admin::dead_letters::{
-    Letter, LetterSummary, RedriveOrder, RedriveReport, Refusal, Selection,
-};
-use crate::admin::filters::{LetterFilter, place, redrive_rate};
+use crate::admin::dead_letters::{Letter, LetterSummary};
+use crate::admin::filters::{LetterFilter, place};
 use crate::admin::problem::Problem;
 use crate::admin::tokens::Role;
-
-/// So long a page waits for a redrive to end; then it goes on alone.
-const WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Template)]
 #[template(path = "dead_letters.html")]
@@ -66,21 +56,7 @@ struct LetterPage {
     letter: Letter,
 }
 
-#[derive(Template)]
-#[template(path = "redrive.html")]
-struct RedrivePage {
-    frame: Frame,
-    path: String,
-    report: RedriveReport,
-    refused: Vec<(&'static str, u64)>,
-    /// The form's fields again, where it was only counted.
-    fields: Vec<(String, String)>,
-    is_counted_only: bool,
-    error: Option<String>,
-    rate: u32,
-}
-
-fn path_of(project: &str) -> String {
+pub(super) fn path_of(project: &str) -> String {
     format!("/projects/{}/dead-letters", utf8_percent_encode(project, NON_ALPHANUMERIC))
 }
 
@@ -186,102 +162,4 @@ pub(super) async fn export(
     filter: Result<Query<LetterFilter>, QueryRejection>,
 ) -> Response {
     answer(&caller, export_letters(admin, project, filter).await)
-}
-
-/// Counts first; puts back when the count was confirmed.
-pub(super) async fn redrive(
-    State(admin): State<Admin>,
-    Extension(caller): Who,
-    Path(project): Path<String>,
-    body: String,
-) -> Response {
-    let fields: Vec<(String, String)> = form_urlencoded::parse(body.as_bytes())
-        .map(|(name, value)| (name.into_owned(), value.into_owned()))
-        .collect();
-    answer(&caller, put_back(&admin, &caller, &project, fields).await)
-}
-
-async fn put_back(
-    admin: &Admin,
-    caller: &Caller,
-    project: &str,
-    fields: Vec<(String, String)>,
-) -> Result<Response, Problem> {
-    let order = order(project, &fields)?;
-    let letters = admin.models()?.dead_letters.clone();
-    let rate = order.rate_per_second.get();
-    let is_counted_only = text(&fields, "confirmed").is_empty();
-    let (report, error) = if is_counted_only {
-        (letters.dry_run(&order), None)
-    } else {
-        let author = caller.token.author();
-        admin.connections().note_redrive(&author, &order, &letters.dry_run(&order)).await?;
-        info!(who = author, project, "dead letters are redriven");
-        let (progress, watched) = watch::channel(RedriveReport::default());
-        let run = tokio::spawn(async move { letters.redrive(&order, &progress).await });
-        let ended = tokio::time::timeout(WAIT, run).await;
-        let so_far = watched.borrow().clone();
-        match ended {
-            Ok(Ok(Ok(report))) => (report, None),
-            Ok(Ok(Err(error))) => (so_far, Some(error.to_string())),
-            Ok(Err(error)) => (so_far, Some(error.to_string())),
-            Err(_) => (so_far, None),
-        }
-    };
-    let refused = report.refused.iter().map(|(why, count)| (in_words(*why), *count)).collect();
-    Ok(render(&RedrivePage {
-        frame: Frame::of(caller, Some(project), "dead-letters"),
-        path: path_of(project),
-        report,
-        refused,
-        fields: fields.into_iter().filter(|(name, _)| name != "rate").collect(),
-        is_counted_only,
-        error,
-        rate,
-    }))
-}
-
-fn text<'a>(fields: &'a [(String, String)], wanted: &str) -> &'a str {
-    fields.iter().find(|(name, _)| name == wanted).map_or("", |(_, value)| value)
-}
-
-fn order(project: &str, fields: &[(String, String)]) -> Result<RedriveOrder, Problem> {
-    let own = |name| text(fields, name).to_owned();
-    let selection = if text(fields, "which") == "matching" {
-        let filter = LetterFilter {
-            connection: own("connection"),
-            reason: own("reason"),
-            from: own("from"),
-            to: own("to"),
-            ..LetterFilter::default()
-        };
-        Selection::Matching(filter.query(project)?)
-    } else {
-        let ids = fields.iter().filter(|(name, _)| name == "id").map(|(_, id)| id.parse());
-        let ids: Result<Vec<_>, _> = ids.collect();
-        let bad = |error: crate::admin::place::BadPlace| Problem::bad_request(error.to_string());
-        Selection::Ids(ids.map_err(bad)?)
-    };
-    let asked = text(fields, "rate").trim();
-    let number = asked.parse().map_err(|_| Problem::bad_request("the rate is a whole number"));
-    let rate_per_second = redrive_rate(if asked.is_empty() { None } else { Some(number?) })?;
-    Ok(RedriveOrder {
-        project_id: Some(project.to_owned()),
-        selection,
-        rate_per_second,
-        again: false,
-    })
-}
-
-const fn in_words(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::NotFound => "there is none of that id any more",
-        Refusal::NoConnection => "a record that is no event",
-        Refusal::ConnectionDeleted => "its connection was deleted",
-        Refusal::ConnectionInactive => "its connection is inactive: activate it first",
-        Refusal::ConnectionUnreadable => "its connection cannot be read: mend it first",
-        Refusal::Expired => "older than its connection wants",
-        Refusal::AlreadyRedriven => "put back before",
-        Refusal::NoEvent => "its value is no event any more",
-    }
 }

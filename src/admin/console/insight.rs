@@ -7,7 +7,7 @@ use axum::http::Method;
 use axum::routing::{get, post};
 use jiff::Timestamp;
 
-use super::{attempts, dead_letters, health, pipeline, test_event};
+use super::{attempts, dead_letters, health, pipeline, redrive, test_event};
 use crate::admin::access::{Access, Caller};
 use crate::admin::api::{Route, route};
 use crate::admin::tokens::Role;
@@ -21,6 +21,8 @@ pub(super) fn insight_routes() -> Vec<Route> {
     const LETTERS: &str = "/projects/{project}/dead-letters";
     const EXPORT: &str = "/projects/{project}/dead-letters/export";
     const REDRIVE: &str = "/projects/{project}/dead-letters/redrive";
+    const UNDER_WAY: &str = "/projects/{project}/dead-letters/redrives/{redrive}";
+    const STOP: &str = "/projects/{project}/dead-letters/redrives/{redrive}/stop";
     const LETTER: &str = "/projects/{project}/dead-letters/{letter}";
     let [viewer, editor, operator] =
         [Role::Viewer, Role::Editor, Role::Operator].map(Access::Project);
@@ -32,7 +34,9 @@ pub(super) fn insight_routes() -> Vec<Route> {
         route(Method::POST, TEST, editor, post(test_event::send)),
         route(Method::GET, LETTERS, viewer, get(dead_letters::list)),
         route(Method::GET, EXPORT, editor, get(dead_letters::export)),
-        route(Method::POST, REDRIVE, operator, post(dead_letters::redrive)),
+        route(Method::POST, REDRIVE, operator, post(redrive::put_back)),
+        route(Method::GET, UNDER_WAY, operator, get(redrive::show)),
+        route(Method::POST, STOP, operator, post(redrive::stop)),
         route(Method::GET, LETTER, editor, get(dead_letters::show)),
         route(Method::GET, "/pipeline", Access::Token, get(pipeline::show)),
     ]
