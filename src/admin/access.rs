@@ -17,7 +17,7 @@ use super::api::Admin;
 use super::console::refusal;
 use super::problem::Problem;
 use super::sessions::COOKIE;
-use super::tokens::{Role, Token};
+use super::tokens::{EVERY_PROJECT, Role, Token};
 use crate::clock::wall_clock;
 
 /// What a route asks of its caller.
@@ -29,6 +29,8 @@ pub enum Access {
     Token,
     /// A token for the project in the path, with that role or a higher one.
     Project(Role),
+    /// A token for all projects, with that role or a higher one.
+    EveryProject(Role),
 }
 
 /// Who calls.
@@ -147,7 +149,17 @@ fn admit(admin: &Admin, request: &Request) -> Result<Option<Caller>, Problem> {
         Ruling::Known(Access::Open | Access::Token, _) => Ok(Some(caller)),
         Ruling::Known(Access::Project(role), project) => {
             let project = project.unwrap_or_default();
-            check_project(&caller.token, role, &project)?;
+            if !caller.token.covers(&project) {
+                return Err(Problem::forbidden("the token is not for this project"));
+            }
+            check_role(&caller.token, role)?;
+            Ok(Some(caller))
+        }
+        Ruling::Known(Access::EveryProject(role), _) => {
+            if !caller.token.covers(EVERY_PROJECT) {
+                return Err(Problem::forbidden("the token is not for all projects"));
+            }
+            check_role(&caller.token, role)?;
             Ok(Some(caller))
         }
         Ruling::OtherMethod => Err(Problem::new(
@@ -160,10 +172,7 @@ fn admit(admin: &Admin, request: &Request) -> Result<Option<Caller>, Problem> {
     }
 }
 
-fn check_project(token: &Token, role: Role, project: &str) -> Result<(), Problem> {
-    if !token.covers(project) {
-        return Err(Problem::forbidden("the token is not for this project"));
-    }
+fn check_role(token: &Token, role: Role) -> Result<(), Problem> {
     if token.role < role {
         let needed = match role {
             Role::Viewer => "viewer",

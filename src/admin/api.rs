@@ -10,6 +10,7 @@ mod connections;
 mod dead_letters;
 mod document;
 mod insight;
+mod rejected;
 mod session;
 
 use std::fmt;

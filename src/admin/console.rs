@@ -23,6 +23,7 @@ mod pipeline;
 mod projects;
 mod reasons;
 mod redrive;
+mod rejected;
 mod settings;
 mod sign_in;
 mod test_event;

@@ -43,11 +43,33 @@ const BACK: Duration = Duration::from_hours(31 * 24);
 /// How long the broker may take for one dead letter, or for the next of many.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Whose dead letters.
+#[derive(Clone, Debug, Default)]
+pub enum Scope {
+    /// All.
+    #[default]
+    All,
+    /// A project's.
+    Project(String),
+    /// Those of no project: records that are no events.
+    Rejected,
+}
+
+impl Scope {
+    fn covers(&self, project_id: Option<&str>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Project(project) => project_id == Some(project),
+            Self::Rejected => project_id.is_none(),
+        }
+    }
+}
+
 /// Which dead letters are asked for. The default asks for the newest of all.
 #[derive(Clone, Debug, Default)]
 pub struct LetterQuery {
-    /// Of this project alone; what is no event has none.
-    pub project_id: Option<String>,
+    /// Whose.
+    pub scope: Scope,
     /// Of this connection alone.
     pub connection: Option<ConnectionKey>,
     /// Given up for this reason.
@@ -135,11 +157,11 @@ impl DeadLetters {
         }
     }
 
-    /// One in full, of that project if one is named; `None` if there is none of that id, or no longer.
+    /// One in full; `None` if there is none of that id in that scope, or no longer.
     ///
     /// # Errors
     /// If the topic cannot be read.
-    pub async fn show(&self, project: Option<&str>, id: Place) -> Result<Option<Letter>, LogError> {
+    pub async fn show(&self, scope: &Scope, id: Place) -> Result<Option<Letter>, LogError> {
         let (config, topic) = (self.parts.reader.clone(), Arc::clone(&self.parts.topic));
         let read = move || Reader::open(&config, &topic)?.record(id.partition, id.offset, PATIENCE);
         let record = super::read_models::blocking(read).await?;
@@ -151,11 +173,7 @@ impl DeadLetters {
             letter.summary.redriven_at_ms = redriven_at_ms;
             letter
         });
-        let is_theirs = |letter: &Letter| match project {
-            Some(project) => letter.summary.project_id.as_deref() == Some(project),
-            None => true,
-        };
-        Ok(letter.filter(is_theirs))
+        Ok(letter.filter(|letter| scope.covers(letter.summary.project_id.as_deref())))
     }
 
     /// Takes a record of the topic in.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::attempts::AttemptQuery;
-use super::dead_letters::LetterQuery;
+use super::dead_letters::{LetterQuery, Scope};
 use super::place::Place;
 use super::problem::Problem;
 use crate::engine::connection::ConnectionKey;
@@ -93,9 +93,42 @@ impl LetterFilter {
                 .ok_or_else(|| Problem::bad_request("connection: this can be no connection's id"))
         };
         Ok(LetterQuery {
-            project_id: Some(project.to_owned()),
+            scope: Scope::Project(project.to_owned()),
             connection: given(&self.connection).map(key).transpose()?,
             reason: given(&self.reason).map(reason).transpose()?,
+            from_ms: time("from", &self.from)?,
+            to_ms: time("to", &self.to)?,
+            cursor: cursor(&self.cursor)?,
+            limit: limit(self.limit)?,
+        })
+    }
+}
+
+/// Which records that are no events.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RejectedFilter {
+    /// Rejected then or later: RFC 3339, or milliseconds since the epoch.
+    pub(super) from: String,
+    /// Rejected before then.
+    pub(super) to: String,
+    /// `next_cursor` of the page before.
+    pub(super) cursor: String,
+    /// How many on a page: 1–500; 50.
+    pub(super) limit: Option<usize>,
+}
+
+impl RejectedFilter {
+    /// The question that it is.
+    ///
+    /// # Errors
+    /// 400 with what cannot be read.
+    pub(super) fn query(&self) -> Result<LetterQuery, Problem> {
+        Ok(LetterQuery {
+            scope: Scope::Rejected,
+            connection: None,
+            reason: None,
             from_ms: time("from", &self.from)?,
             to_ms: time("to", &self.to)?,
             cursor: cursor(&self.cursor)?,
@@ -189,7 +222,7 @@ mod tests {
     fn a_filter_keeps_to_its_project_and_names_what_is_wrong() {
         let filter = LetterFilter { connection: "whc_1".into(), ..LetterFilter::default() };
         let query = filter.query("4172").unwrap();
-        assert_eq!(query.project_id.as_deref(), Some("4172"));
+        assert!(matches!(query.scope, Scope::Project(project) if project == "4172"));
         assert_eq!((query.connection.unwrap().as_str(), query.limit), ("4172/whc_1", 50));
         let bad = [
             LetterFilter { limit: Some(501), ..LetterFilter::default() },

@@ -266,6 +266,7 @@ fn everybody_can_use_the_main_screens_by_day_and_by_night() {
     browser.wait_for("Projects");
     assert!(!browser.path().contains("bnb_"), "the token stays in the history");
     stage.produce(0..12);
+    stage.produce_raw(Some(b"<no event>"));
     let letters = format!("/projects/{PROJECT}/dead-letters");
     eventually("it is given up", || {
         browser.open(&letters);
@@ -285,6 +286,7 @@ fn everybody_can_use_the_main_screens_by_day_and_by_night() {
         ("delete", format!("{desk}/delete")),
         ("dead-letters", letters),
         ("pipeline", "/pipeline".to_owned()),
+        ("rejected-records", "/rejected-records".to_owned()),
         ("not-found", format!("{desk}x")),
         ("sign-in", "/sign-in".to_owned()),
     ] {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use barnabas::admin::dead_letters::{
-    LetterPage, LetterQuery, RedriveOrder, RedriveReport, Refusal, Selection,
+    LetterPage, LetterQuery, RedriveOrder, RedriveReport, Refusal, Scope, Selection,
 };
 use barnabas::demo::receiver::Behaviour;
 use barnabas::engine::connection::ConnectionKey;
@@ -76,11 +76,16 @@ fn dead_letters_are_listed_shown_and_exported() {
     assert_eq!((first.page.items.len(), ids.len()), (2, 3));
 
     let shown = &page.page.items[0];
-    let letter = console.ask(letters.show(Some(PROJECT), shown.id)).unwrap().unwrap();
+    let letter =
+        console.ask(letters.show(&Scope::Project(PROJECT.to_owned()), shown.id)).unwrap().unwrap();
     let number: u64 = shown.event_id.as_deref().unwrap()[1..].parse().unwrap();
     assert_eq!(letter.value.unwrap(), event(number).to_string());
-    assert!(console.ask(letters.show(Some("another"), shown.id)).unwrap().is_none());
-    let bytes = console.ask(letters.show(None, malformed.id)).unwrap().unwrap();
+    for another in [Scope::Project("another".to_owned()), Scope::Rejected] {
+        assert!(console.ask(letters.show(&another, shown.id)).unwrap().is_none());
+    }
+    let rejected = LetterQuery { scope: Scope::Rejected, ..all() };
+    assert_eq!(listed(&console, &rejected, 1).page.items[0].id, malformed.id);
+    let bytes = console.ask(letters.show(&Scope::Rejected, malformed.id)).unwrap().unwrap();
     assert_eq!((bytes.value, bytes.value_base64.as_deref()), (None, Some("/yBubyBldmVudA==")));
 
     let exported: Vec<Value> = console.ask(async {

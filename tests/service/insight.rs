@@ -8,6 +8,7 @@ use barnabas::demo::receiver::Behaviour;
 use serde_json::{Value, json};
 
 use crate::support::api::{Api, one};
+use crate::support::browser::Browser;
 use crate::support::service::{PROGRAM, Service};
 use crate::support::stage::{PROJECT, Stage, event};
 use crate::support::{PATIENCE, eventually};
@@ -108,6 +109,33 @@ fn a_test_event_is_sent_and_told() {
     };
     assert_eq!([code("good"), code("down"), code("unknown")], [Some(0), Some(1), Some(4)]);
     assert_eq!(stage.receiver.counts("/good").requests, 2);
+    service.stop();
+}
+
+#[test]
+fn a_record_that_is_no_event_is_found_by_whoever_may_see_all_projects() {
+    let Some(stage) = stage("insight-rejected") else { return };
+    let service = stage.serve();
+    let api = Api::of(&service);
+    stage.produce_raw(Some(b"{\"id\": \"e1\", <cut"));
+    let page = once(&api, "/api/v1/rejected-records", |page| page["matched"] == 1);
+    let record = &page["items"][0];
+    assert_eq!(
+        (&record["reason"], &record["origin_offset"]),
+        (&json!("malformed_event"), &json!(0))
+    );
+    let id = record["id"].as_str().unwrap();
+    let path = format!("/api/v1/rejected-records/{id}");
+    assert_eq!(api.get(&path).expect(200).json()["value"], "{\"id\": \"e1\", <cut");
+    api.get("/api/v1/rejected-records?from=yesterday").expect(400);
+    assert_eq!(api.get(&letters("")).expect(200).json()["matched"], 0, "it is no project's");
+
+    let browser = Browser::signed_in(service.admin(), &service.set_up_token());
+    assert!(browser.open("/pipeline").expect(200).shows("Rejected records"));
+    assert!(browser.open("/rejected-records").expect(200).shows("No valid event"));
+    let shown = browser.open(&format!("/rejected-records/{id}")).expect(200);
+    assert!(shown.shows("&#60;cut"), "{}", shown.html);
+    browser.open("/rejected-records/1-0-0").expect(404);
     service.stop();
 }
 

@@ -17,7 +17,7 @@ use super::body::JsonBody;
 use super::insight::read;
 use crate::admin::access::Caller;
 use crate::admin::dead_letters::{
-    DeadLetters, Letter, LetterPage, RedriveOrder, RedriveReport, Selection,
+    DeadLetters, Letter, LetterPage, RedriveOrder, RedriveReport, Scope, Selection,
 };
 use crate::admin::filters::{LetterFilter, place, redrive_rate};
 use crate::admin::place::Place;
@@ -52,7 +52,8 @@ pub(super) async fn show(
     State(admin): State<Admin>,
     Path((project, letter)): Path<(String, String)>,
 ) -> Result<Json<Letter>, Problem> {
-    let found = admin.models()?.dead_letters.show(Some(&project), place(&letter)?).await?;
+    let scope = Scope::Project(project);
+    let found = admin.models()?.dead_letters.show(&scope, place(&letter)?).await?;
     found.map(Json).ok_or_else(|| Problem::not_found("there is no such dead letter, or no longer"))
 }
 

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 
-use super::{attempts, catalog, connections, dead_letters, insight, session};
+use super::{attempts, catalog, connections, dead_letters, insight, rejected, session};
 use crate::admin::sessions::COOKIE;
 
 #[derive(OpenApi)]
@@ -21,6 +21,7 @@ use crate::admin::sessions::COOKIE;
         attempts::list, attempts::live, attempts::show,
         insight::health, insight::test, insight::preview, insight::pipeline,
         dead_letters::list, dead_letters::export, dead_letters::redrive, dead_letters::show,
+        rejected::list, rejected::show,
     ),
     security(("token" = []), ("session" = [])),
     modifiers(&Security),

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::body::JsonBody;
 use super::connections::key;
-use super::{Admin, Route, attempts, dead_letters, route};
+use super::{Admin, Route, attempts, dead_letters, rejected, route};
 use crate::admin::access::Access;
 use crate::admin::health::Health;
 use crate::admin::pipeline::PipelineReport;
@@ -32,6 +32,8 @@ pub(super) fn routes() -> Vec<Route> {
     const EXPORT: &str = "/api/v1/projects/{project}/dead-letters/export";
     const REDRIVE: &str = "/api/v1/projects/{project}/dead-letters/redrive";
     const LETTER: &str = "/api/v1/projects/{project}/dead-letters/{letter}";
+    const REJECTED: &str = "/api/v1/rejected-records";
+    const REJECTED_ONE: &str = "/api/v1/rejected-records/{letter}";
     const PREVIEW: &str = "/api/v1/projects/{project}/match-preview";
     let [viewer, editor, operator] =
         [Role::Viewer, Role::Editor, Role::Operator].map(Access::Project);
@@ -46,6 +48,8 @@ pub(super) fn routes() -> Vec<Route> {
         route(Method::GET, EXPORT, editor, get(dead_letters::export)),
         route(Method::POST, REDRIVE, operator, post(dead_letters::redrive)),
         route(Method::GET, LETTER, editor, get(dead_letters::show)),
+        route(Method::GET, REJECTED, Access::EveryProject(Role::Viewer), get(rejected::list)),
+        route(Method::GET, REJECTED_ONE, Access::EveryProject(Role::Editor), get(rejected::show)),
         route(Method::POST, PREVIEW, editor, post(preview)),
         route(Method::GET, "/api/v1/pipeline", Access::Token, get(pipeline)),
     ]

@@ -148,6 +148,14 @@ async fn every_route_asks_for_its_role_and_project() {
     let all = routes().into_iter().chain(console::routes());
     for Route { method, path: pattern, access, .. } in all {
         let path = path_of(pattern);
+        if let Access::EveryProject(role) = access {
+            for token in [&rig.viewer, &rig.editor, &rig.elsewhere] {
+                let status = rig.status(&method, &path, Some(token)).await;
+                assert_eq!(status, StatusCode::FORBIDDEN, "{method} {path} {role:?}");
+            }
+            let status = rig.status(&method, &path, Some(&rig.operator)).await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "there are no read models yet");
+        }
         let Access::Project(role) = access else { continue };
         let elsewhere = rig.status(&method, &path, Some(&rig.elsewhere)).await;
         assert_eq!(elsewhere, StatusCode::FORBIDDEN, "{method} {path}");

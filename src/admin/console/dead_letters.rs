@@ -14,7 +14,7 @@ use super::page::{Frame, answer, render};
 use super::paths;
 use super::reasons::{REASONS, reason_in_words};
 use crate::admin::api::{Admin, export_letters};
-use crate::admin::dead_letters::{Letter, LetterSummary};
+use crate::admin::dead_letters::{Letter, LetterSummary, Scope};
 use crate::admin::filters::{LetterFilter, place};
 use crate::admin::problem::Problem;
 use crate::admin::tokens::Role;
@@ -140,7 +140,8 @@ pub(super) async fn show(
     Path((project, letter)): Path<(String, String)>,
 ) -> Response {
     let page = async {
-        let found = admin.models()?.dead_letters.show(Some(&project), place(&letter)?).await?;
+        let scope = Scope::Project(project.clone());
+        let found = admin.models()?.dead_letters.show(&scope, place(&letter)?).await?;
         let gone = || Problem::not_found("there is no such dead letter, or no longer");
         let letter = found.ok_or_else(gone)?;
         Ok(render(&LetterPage {

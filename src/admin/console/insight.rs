@@ -7,7 +7,7 @@ use axum::http::Method;
 use axum::routing::{get, post};
 use jiff::Timestamp;
 
-use super::{attempts, dead_letters, health, pipeline, redrive, test_event};
+use super::{attempts, dead_letters, health, pipeline, redrive, rejected, test_event};
 use crate::admin::access::{Access, Caller};
 use crate::admin::api::{Route, route};
 use crate::admin::tokens::Role;
@@ -21,6 +21,8 @@ pub(super) fn insight_routes() -> Vec<Route> {
     const LETTERS: &str = "/projects/{project}/dead-letters";
     const EXPORT: &str = "/projects/{project}/dead-letters/export";
     const REDRIVE: &str = "/projects/{project}/dead-letters/redrive";
+    const REJECTED: &str = "/rejected-records";
+    const REJECTED_ONE: &str = "/rejected-records/{letter}";
     const UNDER_WAY: &str = "/projects/{project}/dead-letters/redrives/{redrive}";
     const STOP: &str = "/projects/{project}/dead-letters/redrives/{redrive}/stop";
     const LETTER: &str = "/projects/{project}/dead-letters/{letter}";
@@ -38,6 +40,8 @@ pub(super) fn insight_routes() -> Vec<Route> {
         route(Method::GET, UNDER_WAY, operator, get(redrive::show)),
         route(Method::POST, STOP, operator, post(redrive::stop)),
         route(Method::GET, LETTER, editor, get(dead_letters::show)),
+        route(Method::GET, REJECTED, Access::EveryProject(Role::Viewer), get(rejected::list)),
+        route(Method::GET, REJECTED_ONE, Access::EveryProject(Role::Editor), get(rejected::show)),
         route(Method::GET, "/pipeline", Access::Token, get(pipeline::show)),
     ]
 }

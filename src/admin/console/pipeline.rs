@@ -8,6 +8,7 @@ use super::insight::{Who, time};
 use super::page::{Frame, answer, render};
 use crate::admin::api::Admin;
 use crate::admin::pipeline::{PipelineReport, STEPS, ThroughputPoint};
+use crate::admin::tokens::EVERY_PROJECT;
 
 #[derive(Template)]
 #[template(path = "pipeline.html")]
@@ -18,6 +19,7 @@ struct PipelinePage {
     now: Option<ThroughputPoint>,
     /// Deliveries a second over the last hour: place, top and height of each bar.
     bars: Vec<(usize, String, String)>,
+    may_see_rejected: bool,
 }
 
 impl PipelinePage {
@@ -31,7 +33,13 @@ pub(super) async fn show(State(admin): State<Admin>, Extension(caller): Who) -> 
         let report = admin.models()?.pipeline.report().await;
         let frame = Frame::of(&caller, None, "pipeline");
         let bars = bars(&report.throughput);
-        Ok(render(&PipelinePage { frame, now: report.throughput.last().copied(), bars, report }))
+        Ok(render(&PipelinePage {
+            frame,
+            now: report.throughput.last().copied(),
+            bars,
+            may_see_rejected: caller.token.covers(EVERY_PROJECT),
+            report,
+        }))
     };
     answer(&caller, page.await)
 }

@@ -60,7 +60,7 @@ impl Index {
         self.letters.range(times).map(|(_, letter)| letter).filter(move |letter| {
             let project = letter.project_id.as_deref();
             let connection = query.connection.as_ref();
-            same(query.project_id.as_deref(), project)
+            query.scope.covers(project)
                 && same(query.reason.as_deref(), Some(&*letter.reason))
                 && same(connection.map(|key| key.project()), project)
                 && same(connection.map(|key| key.connection()), letter.connection_id.as_deref())

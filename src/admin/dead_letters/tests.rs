@@ -76,7 +76,7 @@ fn a_query_finds_what_it_asks_for_and_says_how_many_there_are_in_all() {
     assert_eq!(found(&letters, &of_a), [30, 10]);
     let gone = LetterQuery { reason: Some("gone".to_owned()), ..all() };
     assert_eq!(found(&letters, &gone), [30, 20]);
-    let project = LetterQuery { project_id: Some("1".to_owned()), ..all() };
+    let project = LetterQuery { scope: Scope::Project("1".to_owned()), ..all() };
     assert_eq!(found(&letters, &project), [30, 20, 10]);
     let time = LetterQuery { from_ms: Some(20), to_ms: Some(40), ..all() };
     assert_eq!(found(&letters, &time), [30, 20]);
