@@ -44,7 +44,8 @@ pub struct Dispatcher {
     now: Timestamp,
     table: Arc<ConnectionTable>,
     share: Share,
-    lanes: Slab<Lane>,
+    /// Each by itself: those that are forgotten give their memory back.
+    lanes: Slab<Box<Lane>>,
     by_connection: BTreeMap<ConnectionKey, LaneId>,
     scheduler: Scheduler,
     gates: Gates,
@@ -176,7 +177,7 @@ impl Dispatcher {
         if let Some(&id) = self.by_connection.get(key) {
             return id;
         }
-        let id = LaneId(self.lanes.insert(Lane::new(key.clone(), self.now)));
+        let id = LaneId(self.lanes.insert(Box::new(Lane::new(key.clone(), self.now))));
         self.by_connection.insert(key.clone(), id);
         // Also a lane that never gets anything into its queue has its turn, and is forgotten.
         self.scheduler.ready(id);
