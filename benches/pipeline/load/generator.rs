@@ -33,31 +33,45 @@ impl ProducerContext for Acknowledged {
     }
 }
 
+type Writer = ThreadedProducer<Acknowledged>;
+
 /// Carries out an order a line until stdin ends; answers each with an empty line, or with what went wrong.
 pub fn run(bootstrap: &str) -> Result<(), String> {
     let acknowledged = Acknowledged::default();
-    let producer: ThreadedProducer<Acknowledged> = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .set("enable.idempotence", "true")
-        .set("queue.buffering.max.messages", "2000000")
-        .set("queue.buffering.max.kbytes", "2000000")
-        .set("linger.ms", "1")
-        .create_with_context(acknowledged.clone())
-        .map_err(|error| error.to_string())?;
+    let steady = connect(bootstrap, "1", &acknowledged)?;
+    // What is to go as fast as possible is gathered first and then sent in whole batches: on two cores, a generator that
+    // sends while it makes the next ones is what would be measured.
+    let at_once = connect(bootstrap, "20", &acknowledged)?;
     for line in io::stdin().lock().lines().map_while(Result::ok) {
-        let answer = carry_out(&line, &producer, &acknowledged).err().unwrap_or_default();
+        let answer = carry_out(&line, [&steady, &at_once], &acknowledged).err().unwrap_or_default();
         println!("{}", answer.replace('\n', " "));
         io::stdout().flush().map_err(|error| error.to_string())?;
     }
     Ok(())
 }
 
+fn connect(
+    bootstrap: &str,
+    linger_ms: &str,
+    acknowledged: &Acknowledged,
+) -> Result<Writer, String> {
+    ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("enable.idempotence", "true")
+        .set("queue.buffering.max.messages", "2000000")
+        .set("queue.buffering.max.kbytes", "2000000")
+        .set("linger.ms", linger_ms)
+        .create_with_context(acknowledged.clone())
+        .map_err(|error| error.to_string())
+}
+
 fn carry_out(
     line: &str,
-    producer: &ThreadedProducer<Acknowledged>,
+    [steady, at_once]: [&Writer; 2],
     acknowledged: &Acknowledged,
 ) -> Result<(), String> {
     let order: Order = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let producer = if order.rate == 0 { at_once } else { steady };
     acknowledged.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     let started = Instant::now();
     let mut sent = 0;
@@ -91,7 +105,7 @@ fn micros_of(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn send(producer: &ThreadedProducer<Acknowledged>, order: &Order, number: u64) {
+fn send(producer: &Writer, order: &Order, number: u64) {
     let value = value(order, number);
     let at = i64::try_from(micros() / 1000 - order.age * 1000).unwrap_or_default();
     let opaque = usize::try_from(number).unwrap_or_default();
