@@ -1,4 +1,8 @@
 //! `backlog`: one connection at 500 a second is offered 20,000 a second beside 50 healthy ones; and without the flood.
+//!
+//! The flood also takes the cores that the healthy ones' broker, sink and load run on. So there is a third run, with the
+//! same flood for a project that has no connection: what the backlogged connection itself does to others is the ratio to
+//! that one.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +20,8 @@ const HEALTHY: u64 = 50;
 const RATE: u64 = 1_000;
 /// The project of the flooded connection.
 const FLOODED: u64 = 1_000_000;
+/// A project without a connection.
+const UNWANTED: u64 = 1_000_001;
 const FLOOD_RATE: u64 = 20_000;
 const FLOODED_RATE_LIMIT: u32 = 500;
 const LOOK: Duration = Duration::from_secs(1);
@@ -32,13 +38,14 @@ pub fn run(world: &World) -> Result<Figures, String> {
     let (load, flood) = (Load::start(world)?, Load::start(world)?);
     for _ in 0..world.options.runs {
         let mut p99 = Vec::new();
-        for flood in [None, Some(&flood)] {
-            let sight = measure(world, &load, flood)?;
+        for (name, project) in
+            [("alone", None), ("beside_unwanted", Some(UNWANTED)), ("beside_flood", Some(FLOODED))]
+        {
+            let sight = measure(world, &load, project.map(|project| (&flood, project)))?;
             p99.push(sight.ages.per_mille(990));
-            let name = if flood.is_some() { "beside_flood" } else { "alone" };
             figures.add(&format!("{name}.p50_ms"), sight.ages.per_mille(500));
             figures.add(&format!("{name}.p99_ms"), sight.ages.per_mille(990));
-            if flood.is_some() {
+            if project == Some(FLOODED) {
                 figures.add("watermark_age_s", sight.watermark_age_s);
                 figures.add("records_per_parked_delivery", sight.records / sight.parked.max(1.0));
                 figures.add("parked_deliveries", sight.parked);
@@ -46,7 +53,8 @@ pub fn run(world: &World) -> Result<Figures, String> {
                 figures.add("memory_mib.at_the_end", sight.memory_at_end / MIB);
             }
         }
-        figures.add("p99_ratio", p99[1] / p99[0]);
+        figures.add("p99_ratio", p99[2] / p99[0]);
+        figures.add("p99_ratio_to_unwanted", p99[2] / p99[1]);
     }
     Ok(figures)
 }
@@ -62,7 +70,8 @@ struct Sight {
     memory_at_end: f64,
 }
 
-fn measure(world: &World, load: &Load, flood: Option<&Load>) -> Result<Sight, String> {
+/// Measures the healthy ones, beside a flood of events for a project.
+fn measure(world: &World, load: &Load, flood: Option<(&Load, u64)>) -> Result<Sight, String> {
     let stage = Stage::new(world, "", "")?;
     let connection = |project, path: &str| {
         Connection::new(project, "crm".to_owned(), world.sink.url(project, "0", path))
@@ -75,10 +84,11 @@ fn measure(world: &World, load: &Load, flood: Option<&Load>) -> Result<Sight, St
     let healthy = |secs| Order { rate: RATE, projects: HEALTHY, ..stage.order(RATE * secs, 0) };
     load.write(&healthy(2))?;
     let order = healthy(secs);
-    let flooding = Order { rate: FLOOD_RATE, ..stage.order(FLOOD_RATE * secs, FLOODED) };
+    let project = flood.map_or(FLOODED, |(_, project)| project);
+    let flooding = Order { rate: FLOOD_RATE, ..stage.order(FLOOD_RATE * secs, project) };
     world.sink.watch()?;
     load.begin_noting(&order)?;
-    if let Some(flood) = flood {
+    if let Some((flood, _)) = flood {
         flood.begin(&flooding)?;
     }
     let (started, mut watermark_age_s) = (Instant::now(), 0.0_f64);
@@ -94,7 +104,7 @@ fn measure(world: &World, load: &Load, flood: Option<&Load>) -> Result<Sight, St
     }
     let memory_at_end = memory(&service)?.now;
     load.end()?;
-    if let Some(flood) = flood {
+    if let Some((flood, _)) = flood {
         flood.end()?;
     }
     let numbers = order.first..order.first + order.count;
