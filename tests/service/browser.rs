@@ -203,32 +203,34 @@ fn put_back(browser: &Chromium) {
 
 #[test]
 fn a_redrive_shows_how_far_it_is_and_can_be_stopped() {
-    // Two attempts each: few enough that no breaker opens.
-    const LETTERS: u64 = 9;
+    // For each of two connections, with two attempts each: few enough that no breaker opens.
+    const EVENTS: u64 = 9;
     let settings = format!("{ADMIN}[retry]\nschedule = [\"100ms\"]\n");
     let stage = Stage::new("browser-redrive", &settings);
     let Some((stage, service, browser)) = start(stage) else { return };
-    stage.connect("crm", json!({"name": "CRM"}));
-    let status = StatusCode::INTERNAL_SERVER_ERROR;
-    stage.receiver.set_behaviour("/crm", Behaviour::status(status));
-    stage.produce(0..LETTERS);
+    for id in ["crm", "erp"] {
+        stage.connect(id, json!({}));
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        stage.receiver.set_behaviour(&format!("/{id}"), Behaviour::status(status));
+    }
+    stage.produce(0..EVENTS);
     eventually("all are listed", || {
         browser.open(&format!("/projects/{PROJECT}/dead-letters"));
-        browser.text().contains("Redrive all 9 matching…").then_some(())
+        browser.text().contains("Redrive all 18 matching…").then_some(())
     });
     browser.fill("Rate per second", "1");
-    browser.click("Redrive all 9 matching…");
+    browser.click("Redrive all 18 matching…");
     browser.wait_for("Can be put back");
-    browser.click("Put 9 back, 1 a second");
+    browser.click("Put 18 back, 1 a second");
     browser.wait_for("Stop");
     // Nothing is reloaded: the page looks again.
     let value = "return document.querySelector('progress').value";
     let done = || browser.script(value).as_f64().unwrap();
     eventually("it goes on", || (done() >= 2.0).then_some(()));
-    assert_eq!(browser.script("return document.querySelector('progress').max"), json!(9));
+    assert_eq!(browser.script("return document.querySelector('progress').max"), json!(18));
     browser.click("Stop");
     browser.wait_for("Stopped.");
-    assert!(done() < 9.0, "{} of {LETTERS}", done());
+    assert!(done() < 18.0, "{} were put back", done());
     judge(&browser, "redrive", &browser.path());
     assert_eq!(browser.complaints(), Vec::<String>::new());
     browser.open(&format!("/projects/{PROJECT}/dead-letters/redrives/unknown"));
