@@ -143,6 +143,10 @@ impl Log {
     fn starts(&self, partitions: std::ops::Range<i32>) -> Result<Vec<(i32, i64)>, LogError> {
         let topic = &self.followed.topic;
         let client = |source| LogError::Client { topic: topic.clone(), source };
+        // Asked before the times: what is written meanwhile is then behind the end, and is read.
+        let ends: Result<Vec<_>, _> =
+            partitions.clone().map(|partition| bounds(&self.consumer, topic, partition)).collect();
+        let ends = ends?;
         let since = wall_clock() - self.followed.back;
         let since_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
         let mut times = TopicPartitionList::new();
@@ -157,8 +161,7 @@ impl Log {
         let share = self.followed.at_most / u64::try_from(partitions.len()).unwrap_or(1).max(1);
         let share = i64::try_from(share).unwrap_or(i64::MAX);
         let mut starts = Vec::new();
-        for partition in partitions {
-            let (low, high) = bounds(&self.consumer, topic, partition)?;
+        for (partition, (low, high)) in partitions.zip(ends) {
             let first = match young.find_partition(topic, partition).map(|found| found.offset()) {
                 Some(Offset::Offset(offset)) => offset,
                 // Every record is older.
