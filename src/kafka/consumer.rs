@@ -55,7 +55,7 @@ const TURN: usize = 128;
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 /// With no room for more, it looks so often whether there is: in that time the shards end a small part of what it holds.
 const SLEEP_WITHOUT_ROOM: Duration = Duration::from_millis(5);
-/// Librdkafka tells the ends of the partitions so often, for the lag.
+/// Librdkafka tells how far the partitions reach so often: for the lag, and for what was deleted.
 const STATISTICS_INTERVAL_MS: &str = "5000";
 
 /// What a consumer is built from.

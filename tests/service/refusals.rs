@@ -108,6 +108,9 @@ fn a_tier_that_is_missing_holds_the_offset_and_the_readiness_until_it_is_there()
     assert_eq!(stage.receiver.counts("/healthy").requests, 20, "nothing is repeated");
 }
 
+/// What is told of records that nobody can bring back.
+const DELETED: &str = "records were deleted before they were read";
+
 /// The broker deletes half of what the group has not read, in every partition. Answers how many records that are.
 fn delete_half(stage: &Stage) -> i64 {
     let client = || {
@@ -168,6 +171,17 @@ fn what_the_broker_deleted_before_it_was_read_is_counted_and_the_rest_is_deliver
         assert!(counted < deleted + 0.5, "{counted} of {deleted}");
         (counted > deleted - 0.5).then_some(())
     });
-    assert!(service.log().contains("records were deleted before they were read"));
+    assert!(service.log().contains(DELETED));
     service.stop();
+
+    // It is told as well by one that gives the partitions up before librdkafka has told where they begin.
+    stage.produce(240..440);
+    let rest = rest + 200 - u64::try_from(delete_half(&stage)).unwrap();
+    let service = stage.serve();
+    stage.receiver.wait_for("/all", rest, PATIENCE).unwrap();
+    service.ask_to_stop();
+    eventually("what was deleted is told before the end", || {
+        service.log().contains(DELETED).then_some(())
+    });
+    service.end();
 }

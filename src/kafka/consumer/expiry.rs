@@ -5,8 +5,10 @@
 //! broker tells that with all that is fetched: nobody has to be asked, and the reading waits for nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use tracing::error;
+use rdkafka::consumer::Consumer as _;
+use tracing::{error, warn};
 
 use super::Reader;
 use super::lag::Extent;
@@ -14,6 +16,11 @@ use crate::engine::event::Partition;
 
 /// A jump over fewer offsets is markers of transactions; the broker deletes whole segments.
 const WIDE: i64 = 100;
+/// So many jumps of a partition are kept until they are explained; more in five seconds are more than markers and
+/// deletions.
+const KEPT: usize = 16;
+/// How long the broker may take to say where a log begins.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Offsets that were passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +45,7 @@ pub(super) struct Jumps {
     /// was deleted while nobody read.
     known: BTreeSet<Partition>,
     /// Jumps of which it is not known yet what they passed over.
-    open: BTreeMap<Partition, Jump>,
+    open: BTreeMap<Partition, Vec<Jump>>,
 }
 
 impl Jumps {
@@ -46,15 +53,22 @@ impl Jumps {
     pub(super) fn note(&mut self, partition: Partition, due: i64, read: i64) {
         let is_first = self.known.insert(partition);
         if read - due >= if is_first { 1 } else { WIDE } {
-            self.open.entry(partition).or_insert(Jump { due, read });
+            let open = self.open.entry(partition).or_default();
+            if open.len() < KEPT {
+                open.push(Jump { due, read });
+            }
         }
     }
 
-    /// Takes the jump of a partition that this extent of its log explains: one told after the jump was fetched.
-    fn explain(&mut self, partition: Partition, extent: Extent) -> Option<Jump> {
-        let jump = self.open.get(&partition)?;
-        let is_known = extent.beginning >= 0 && extent.fetched > jump.read;
-        if is_known { self.open.remove(&partition) } else { None }
+    /// Takes the jumps of a partition that this extent of its log explains: it was told after they were fetched.
+    fn explain(&mut self, partition: Partition, extent: Extent) -> Vec<Jump> {
+        let Some(open) = self.open.get_mut(&partition) else { return Vec::new() };
+        open.extract_if(.., |jump| extent.beginning >= 0 && extent.fetched > jump.read).collect()
+    }
+
+    /// Takes all that are open of a partition.
+    fn take(&mut self, partition: Partition) -> Vec<Jump> {
+        self.open.remove(&partition).unwrap_or_default()
     }
 
     /// The partition is given up.
@@ -67,8 +81,34 @@ impl Jumps {
 impl Reader {
     /// Counts and tells what was deleted before it was read, now that it is known where the partition begins.
     pub(super) fn count_deleted(&mut self, topic: &str, partition: Partition, extent: Extent) {
-        let Some(jump) = self.desk.jumps().explain(partition, extent) else { return };
-        let records = jump.deleted(extent.beginning);
+        for jump in self.desk.jumps().explain(partition, extent) {
+            self.tell_deleted(topic, partition, jump, extent.beginning);
+        }
+    }
+
+    /// Asks what was deleted of partitions that are given up: with their last commit, nobody sees the jump again.
+    pub(super) fn ask_for_deleted(&mut self, partitions: &[Partition]) {
+        for &partition in partitions {
+            let jumps = self.desk.jumps().take(partition);
+            if jumps.is_empty() {
+                continue;
+            }
+            let topic = &self.topics[usize::from(partition.topic)];
+            match self.consumer.fetch_watermarks(topic, partition.number, MOMENT) {
+                Ok((beginning, _)) => {
+                    for jump in jumps {
+                        self.tell_deleted(topic, partition, jump, beginning);
+                    }
+                }
+                Err(error) => {
+                    warn!(%error, topic, partition = partition.number, ?jumps, "records may have been deleted before they were read");
+                }
+            }
+        }
+    }
+
+    fn tell_deleted(&self, topic: &str, partition: Partition, jump: Jump, beginning: i64) {
+        let records = jump.deleted(beginning);
         if records == 0 {
             return;
         }
@@ -99,23 +139,23 @@ mod tests {
         let mut jumps = Jumps::default();
         jumps.note(PARTITION, 10, 12);
         let first = jumps.explain(PARTITION, extent(0, 13));
-        assert_eq!(first, Some(Jump { due: 10, read: 12 }));
+        assert_eq!(first, [Jump { due: 10, read: 12 }]);
         jumps.note(PARTITION, 13, 15);
-        assert_eq!(jumps.explain(PARTITION, extent(0, 16)), None, "a marker");
+        assert_eq!(jumps.explain(PARTITION, extent(0, 16)), [], "a marker");
         jumps.note(PARTITION, 16, 9_000);
         jumps.note(PARTITION, 9_001, 20_000);
-        let wide = jumps.explain(PARTITION, extent(9_000, 20_001));
-        assert_eq!(wide, Some(Jump { due: 16, read: 9_000 }));
-        assert_eq!(jumps.explain(PARTITION, extent(9_000, 20_001)), None, "told once");
+        let wide = jumps.explain(PARTITION, extent(20_000, 20_001));
+        assert_eq!(wide, [Jump { due: 16, read: 9_000 }, Jump { due: 9_001, read: 20_000 }]);
+        assert_eq!(jumps.explain(PARTITION, extent(20_000, 20_001)), [], "told once");
     }
 
     #[test]
     fn what_was_told_before_the_jump_explains_nothing() {
         let mut jumps = Jumps::default();
         jumps.note(PARTITION, 10, 500);
-        assert_eq!(jumps.explain(PARTITION, extent(0, 10)), None);
-        assert_eq!(jumps.explain(PARTITION, extent(-1, 501)), None, "the last fetch failed");
-        assert!(jumps.explain(PARTITION, extent(500, 501)).is_some());
+        assert_eq!(jumps.explain(PARTITION, extent(0, 10)), []);
+        assert_eq!(jumps.explain(PARTITION, extent(-1, 501)), [], "the last fetch failed");
+        assert_eq!(jumps.explain(PARTITION, extent(500, 501)).len(), 1);
     }
 
     #[test]
@@ -123,9 +163,14 @@ mod tests {
         let mut jumps = Jumps::default();
         jumps.note(PARTITION, 10, 12);
         jumps.forget(PARTITION);
-        assert_eq!(jumps.explain(PARTITION, extent(0, 13)), None);
+        assert_eq!(jumps.explain(PARTITION, extent(0, 13)), []);
         jumps.note(PARTITION, 0, 1);
-        assert!(jumps.explain(PARTITION, extent(1, 2)).is_some());
+        assert_eq!(
+            jumps.take(PARTITION),
+            [Jump { due: 0, read: 1 }],
+            "not explained when it is given up"
+        );
+        assert_eq!(jumps.explain(PARTITION, extent(1, 2)), []);
     }
 
     #[test]

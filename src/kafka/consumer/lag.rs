@@ -82,7 +82,7 @@ impl Lag {
 }
 
 impl Reader {
-    /// Shows the lag, if librdkafka has told the partitions' extents anew.
+    /// Shows the lag, and tells what was deleted, if librdkafka has told the partitions' extents anew.
     pub(super) fn show_lag(&mut self, now: Timestamp) {
         let extents = self.context.take_extents();
         if extents.is_empty() {

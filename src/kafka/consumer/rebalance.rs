@@ -180,6 +180,7 @@ impl Reader {
 
     /// Ends what these partitions have in memory, within a grace, and commits it.
     pub(super) fn give_up(&mut self, partitions: &[Partition], grace: Duration) {
+        self.ask_for_deleted(partitions);
         for partition in partitions {
             self.queues.remove(partition);
             self.desk.drop_head(*partition);

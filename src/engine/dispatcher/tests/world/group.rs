@@ -9,6 +9,7 @@ use super::{Happening, Turn, World};
 use crate::engine::dispatcher::Input;
 use crate::engine::event::{Partition, Source};
 use crate::engine::intake::Start;
+use crate::engine::offsets::Progress;
 use crate::engine::rate::Share;
 
 /// How long a revoked partition is waited for.
@@ -234,10 +235,16 @@ impl World {
         }
         let place = log.place(progress.offset);
         let watermark = progress.offset;
+        let start = if progress == Progress::default() {
+            Start::At(progress.offset)
+        } else {
+            Start::Committed(progress)
+        };
         let instance = &mut self.instances[i];
-        instance.intake(partition.source).assign(partition, Start::Committed(progress));
+        instance.intake(partition.source).assign(partition, start);
         instance.readings[index] = Some(Reading { place, is_stopped: false, watermark });
         self.group.owners.insert(partition, Owner::Held(i));
+        self.commit_soon(i);
     }
 
     fn release(&mut self, i: usize, partitions: &[Partition]) {
