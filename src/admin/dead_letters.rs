@@ -36,7 +36,7 @@ use crate::metrics::Metrics;
 
 pub use self::letter::{Letter, LetterSummary};
 pub use self::redrive::{RedriveOrder, RedriveReport, Refusal, Selection};
-pub use self::under_way::UnderWay;
+pub use self::under_way::{BeginError, RedriveState, UnderWay};
 
 /// Dead letters are kept 30 days by default; as far back the topic is read.
 const BACK: Duration = Duration::from_hours(31 * 24);

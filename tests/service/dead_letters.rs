@@ -10,6 +10,7 @@ use barnabas::demo::receiver::Behaviour;
 use barnabas::engine::connection::ConnectionKey;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::console::Console;
 use crate::support::stage::{PROJECT, Stage, event};
@@ -43,7 +44,9 @@ fn listed(console: &Console, query: &LetterQuery, count: u64) -> LetterPage {
 
 fn redrive(console: &Console, order: &RedriveOrder) -> RedriveReport {
     let (progress, watched) = watch::channel(RedriveReport::default());
-    let report = console.ask(console.models.dead_letters.redrive(order, &progress)).unwrap();
+    let stop = CancellationToken::new();
+    let redrive = console.models.dead_letters.redrive(order, &progress, &stop);
+    let report = console.ask(redrive).unwrap();
     assert_eq!(*watched.borrow(), report);
     assert!(report.is_done);
     report

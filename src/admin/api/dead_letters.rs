@@ -9,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 use utoipa::ToSchema;
 
@@ -167,7 +168,7 @@ fn lines(
     order: RedriveOrder,
 ) -> impl Stream<Item = Result<Bytes, LogError>> + Send {
     let (progress, watched) = watch::channel(RedriveReport::default());
-    let run = async move { letters.redrive(&order, &progress).await };
+    let run = async move { letters.redrive(&order, &progress, &CancellationToken::new()).await };
     let state = Some((Box::pin(run), watched));
     stream::unfold(state, |state| async {
         let (mut run, mut watched) = state?;

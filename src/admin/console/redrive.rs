@@ -2,8 +2,9 @@
 
 use askama::Template;
 use axum::extract::{Extension, Path, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
-use tracing::{error, info};
+use tracing::info;
 use url::form_urlencoded;
 
 use super::dead_letters::path_of;
@@ -11,7 +12,9 @@ use super::insight::Who;
 use super::page::{Frame, answer, render};
 use crate::admin::access::Caller;
 use crate::admin::api::Admin;
-use crate::admin::dead_letters::{RedriveOrder, RedriveReport, Refusal, Selection, UnderWay};
+use crate::admin::dead_letters::{
+    BeginError, RedriveOrder, RedriveReport, RedriveState, Refusal, Selection, UnderWay,
+};
 use crate::admin::filters::{LetterFilter, redrive_rate};
 use crate::admin::place::BadPlace;
 use crate::admin::problem::Problem;
@@ -85,9 +88,9 @@ async fn begin(
     let author = caller.token.author();
     admin.connections().note_redrive(&author, &order, &letters.dry_run(&order)).await?;
     info!(who = author, project, "dead letters are redriven");
-    let id = letters.begin(order).map_err(|fault| {
-        error!(%fault, "a redrive cannot be begun");
-        Problem::unavailable("the system has no random bytes; try again")
+    let id = letters.begin(order).map_err(|fault| match fault {
+        BeginError::UnderWay => under_way(&fault),
+        BeginError::NoId(_) => Problem::unavailable(fault.to_string()),
     })?;
     Ok(Redirect::to(&path_of_one(project, &id)).into_response())
 }
@@ -125,6 +128,11 @@ pub(super) async fn stop(
         Ok(Redirect::to(&path_of_one(&project, &id)).into_response())
     };
     answer(&caller, page())
+}
+
+fn under_way(fault: &BeginError) -> Problem {
+    let title = "There is a redrive already";
+    Problem::new(StatusCode::CONFLICT, "redrive-under-way", title, fault.to_string())
 }
 
 fn unknown() -> Problem {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use super::rounds::read_chosen;
@@ -57,7 +58,7 @@ pub struct RedriveReport {
     pub refused: BTreeMap<Refusal, u64>,
     /// How many the broker did not take; they can be tried again.
     pub failed: u64,
-    /// Whether it has ended.
+    /// Whether it has ended, and nobody and nothing stopped it before.
     pub is_done: bool,
 }
 
@@ -96,8 +97,8 @@ impl DeadLetters {
         RedriveReport { is_done: true, ..self.plan(order).report }
     }
 
-    /// Puts dead letters back, and tells `progress` how far it is. Dropping the future stops it; what was handed to the
-    /// broker by then may still be written.
+    /// Puts dead letters back, and tells `progress` how far it is. `stop` ends it in order, before all is done: what was
+    /// handed to the broker is waited for. Dropping the future ends it, too, but may leave some put back and not marked.
     ///
     /// # Errors
     /// If the topic cannot be read; what was done by then stays done, and `progress` has it.
@@ -105,6 +106,7 @@ impl DeadLetters {
         &self,
         order: &RedriveOrder,
         progress: &watch::Sender<RedriveReport>,
+        stop: &CancellationToken,
     ) -> Result<RedriveReport, LogError> {
         let Plan { chosen, report } = self.plan(order);
         progress.send_replace(report.clone());
@@ -119,19 +121,21 @@ impl DeadLetters {
         let mut run = Run::new(self, order, report, progress);
         let putting = async {
             let mut seen = 0_u64;
-            while let Some(record) = read.recv().await {
+            while let Some(Some(record)) = stop.run_until_cancelled(read.recv()).await {
                 seen += 1;
                 run.put_back(&record).await;
             }
+            read.close();
             run.settle_all().await;
             seen
         };
         let (result, seen) = tokio::join!(reading, putting);
-        if result.is_ok() {
+        let is_stopped = stop.is_cancelled() && seen < count;
+        if result.is_ok() && !is_stopped {
             // What was not read is gone from the topic.
             run.refuse(Refusal::NotFound, count - seen);
+            run.report.is_done = true;
         }
-        run.report.is_done = true;
         progress.send_replace(run.report.clone());
         result.map(|()| run.report)
     }

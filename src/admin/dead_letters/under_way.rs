@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::{DeadLetters, RedriveOrder, RedriveReport};
 use crate::admin::tokens::{TokensError, random_text};
@@ -24,19 +25,53 @@ struct Begun {
     id: String,
     project: Option<String>,
     progress: watch::Receiver<RedriveReport>,
-    failure: Arc<OnceLock<String>>,
+    stop: CancellationToken,
+    end: Arc<OnceLock<RedriveState>>,
     run: JoinHandle<()>,
+}
+
+impl Begun {
+    fn state(&self) -> RedriveState {
+        let is_over = self.run.is_finished();
+        match self.end.get() {
+            Some(end) => end.clone(),
+            None if is_over => RedriveState::Failed("a fault on our side; see the log".to_owned()),
+            None => RedriveState::Running,
+        }
+    }
+}
+
+/// What a redrive is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedriveState {
+    /// It goes on.
+    Running,
+    /// All was put back that can be.
+    Done,
+    /// Somebody stopped it before.
+    Stopped,
+    /// It ended before all was done, for this reason.
+    Failed(String),
 }
 
 /// How far a redrive is that goes on by itself.
 #[derive(Debug)]
 pub struct UnderWay {
+    /// What it is doing.
+    pub state: RedriveState,
     /// What it has done so far.
     pub report: RedriveReport,
-    /// Whether nothing more is going to be done.
-    pub is_over: bool,
-    /// Why it has ended before all was done, if nobody stopped it.
-    pub failure: Option<String>,
+}
+
+/// Why a redrive is not begun.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// Two at once would put the same letters back.
+    #[error("a redrive of this project is under way: wait until it is done, or stop it")]
+    UnderWay,
+    /// There is no id for it.
+    #[error(transparent)]
+    NoId(#[from] TokensError),
 }
 
 impl Redrives {
@@ -56,25 +91,32 @@ impl DeadLetters {
     /// Begins a redrive that goes on until it is done or stopped, and answers its id.
     ///
     /// # Errors
-    /// If the system has no random bytes for the id.
-    pub fn begin(&self, order: RedriveOrder) -> Result<String, TokensError> {
-        let id = random_text()?;
-        let so_far = RedriveReport { is_done: false, ..self.dry_run(&order) };
-        let (sender, progress) = watch::channel(so_far);
-        let (letters, failure) = (self.clone(), Arc::<OnceLock<String>>::default());
-        let (project, failed) = (order.project_id.clone(), Arc::clone(&failure));
-        let run = tokio::spawn(async move {
-            if let Err(error) = letters.redrive(&order, &sender).await {
-                failed.get_or_init(|| error.to_string());
-            }
-        });
+    /// [`BeginError`].
+    pub fn begin(&self, order: RedriveOrder) -> Result<String, BeginError> {
+        let (id, project) = (random_text()?, order.project_id.clone());
         let mut begun = self.redrives.lock();
+        let is_running =
+            |begun: &Begun| begun.project == project && begun.state() == RedriveState::Running;
+        if begun.iter().any(is_running) {
+            return Err(BeginError::UnderWay);
+        }
         if begun.len() >= KEPT
             && let Some(oldest) = begun.iter().position(|begun| begun.run.is_finished())
         {
             begun.remove(oldest);
         }
-        begun.push_back(Begun { id: id.clone(), project, progress, failure, run });
+        let (sender, progress) = watch::channel(RedriveReport::default());
+        let (stop, end) = (CancellationToken::new(), Arc::<OnceLock<RedriveState>>::default());
+        let (letters, stopped, ended) = (self.clone(), stop.clone(), Arc::clone(&end));
+        let run = tokio::spawn(async move {
+            let state = match letters.redrive(&order, &sender, &stopped).await {
+                Ok(report) if report.is_done => RedriveState::Done,
+                Ok(_) => RedriveState::Stopped,
+                Err(error) => RedriveState::Failed(error.to_string()),
+            };
+            ended.get_or_init(|| state);
+        });
+        begun.push_back(Begun { id: id.clone(), project, progress, stop, end, run });
         Ok(id)
     }
 
@@ -83,17 +125,13 @@ impl DeadLetters {
     pub fn under_way(&self, project: &str, id: &str) -> Option<UnderWay> {
         self.redrives.with(project, id, |begun| {
             // Asked first: what is reported after it is the last word.
-            let is_over = begun.run.is_finished();
-            UnderWay {
-                report: begun.progress.borrow().clone(),
-                is_over,
-                failure: begun.failure.get().cloned(),
-            }
+            let state = begun.state();
+            UnderWay { state, report: begun.progress.borrow().clone() }
         })
     }
 
     /// Stops a project's redrive; what was put back stays so. Answers whether it is known here.
     pub fn stop(&self, project: &str, id: &str) -> bool {
-        self.redrives.with(project, id, |begun| begun.run.abort()).is_some()
+        self.redrives.with(project, id, |begun| begun.stop.cancel()).is_some()
     }
 }
