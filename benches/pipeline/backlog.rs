@@ -84,12 +84,10 @@ fn measure(world: &World, load: &Load, flood: Option<(&Load, u64)>) -> Result<Si
     let healthy = |secs| Order { rate: RATE, projects: HEALTHY, ..stage.order(RATE * secs, 0) };
     load.write(&healthy(2))?;
     let order = healthy(secs);
-    let project = flood.map_or(FLOODED, |(_, project)| project);
-    let flooding = Order { rate: FLOOD_RATE, ..stage.order(FLOOD_RATE * secs, project) };
     world.sink.watch()?;
     load.begin_noting(&order)?;
-    if let Some((flood, _)) = flood {
-        flood.begin(&flooding)?;
+    if let Some((flood, project)) = flood {
+        flood.begin(&Order { rate: FLOOD_RATE, ..stage.order(FLOOD_RATE * secs, project) })?;
     }
     let (started, mut watermark_age_s) = (Instant::now(), 0.0_f64);
     let mut memory_at_half = 0.0;
@@ -116,7 +114,8 @@ fn measure(world: &World, load: &Load, flood: Option<(&Load, u64)>) -> Result<Si
     }
     // All that was offered to the flooded connection and is not delivered or waiting in its lane was parked once.
     let delivered = arrivals.iter().filter(|arrival| !numbers.contains(&arrival.number)).count();
-    let offered = if flood.is_some() { as_f64(flooding.count) } else { 0.0 };
+    let is_flooded = flood.is_some_and(|(_, project)| project == FLOODED);
+    let offered = if is_flooded { as_f64(FLOOD_RATE * secs) } else { 0.0 };
     let parked = (offered - as_f64(delivered as u64)).max(0.0);
     Ok(Sight {
         ages,

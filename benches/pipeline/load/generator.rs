@@ -39,8 +39,8 @@ type Writer = ThreadedProducer<Acknowledged>;
 pub fn run(bootstrap: &str) -> Result<(), String> {
     let acknowledged = Acknowledged::default();
     let steady = connect(bootstrap, "1", &acknowledged)?;
-    // What is to go as fast as possible is gathered first and then sent in whole batches: on two cores, a generator that
-    // sends while it makes the next ones is what would be measured.
+    // What is to go as fast as possible is gathered, and goes in large batches, most of a burst into one partition: on two
+    // cores, a generator that sends each millisecond what it has made by then is what would be measured.
     let at_once = connect(bootstrap, "20", &acknowledged)?;
     for line in io::stdin().lock().lines().map_while(Result::ok) {
         let answer = carry_out(&line, [&steady, &at_once], &acknowledged).err().unwrap_or_default();
