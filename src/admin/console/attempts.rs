@@ -4,7 +4,6 @@ use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
-use url::form_urlencoded;
 
 use super::connection_head::{ConnectionHead, find, key};
 use super::insight::{Who, time};
@@ -111,8 +110,7 @@ impl Asked {
             ("cursor", cursor),
             ("live", live),
         ];
-        let given = pairs.into_iter().filter(|(_, value)| !value.is_empty());
-        form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish()
+        paths::query(&pairs)
     }
 }
 

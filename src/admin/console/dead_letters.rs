@@ -6,7 +6,6 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use url::form_urlencoded::Serializer;
 
 use super::connection_head::key;
 use super::insight::{Who, time};
@@ -113,8 +112,7 @@ pub(super) async fn list(
                 ("to", &filter.to),
                 ("cursor", cursor),
             ];
-            let given = pairs.into_iter().filter(|(_, value)| !value.is_empty());
-            Serializer::new(String::new()).extend_pairs(given).finish()
+            paths::query(&pairs)
         };
         let line = |letter| Line::of(&admin, &project, letter);
         Ok(render(&Letters {

@@ -4,10 +4,10 @@ use askama::Template;
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
-use url::form_urlencoded::Serializer;
 
 use super::insight::{Who, time};
 use super::page::{Frame, answer, render};
+use super::paths;
 use super::reasons::reason_in_words;
 use crate::admin::api::Admin;
 use crate::admin::dead_letters::{Letter, LetterSummary, Scope};
@@ -66,8 +66,7 @@ pub(super) async fn list(
         let next = |cursor: String| {
             let pairs =
                 [("from", filter.from.as_str()), ("to", &filter.to), ("cursor", cursor.as_str())];
-            let given = pairs.into_iter().filter(|(_, value)| !value.is_empty());
-            format!("{PATH}?{}", Serializer::new(String::new()).extend_pairs(given).finish())
+            format!("{PATH}?{}", paths::query(&pairs))
         };
         let line = |record: LetterSummary| Line {
             at: time(record.at_ms),
