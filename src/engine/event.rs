@@ -76,8 +76,8 @@ pub struct Origin {
     pub timestamp: Timestamp,
 }
 
-/// A header of a record: a name and perhaps a value.
-pub type Header = (String, Option<Bytes>);
+/// A header of a record: a name, the record's own or one of ours, and perhaps a value.
+pub type Header = (Cow<'static, str>, Option<Bytes>);
 
 /// A record as it must be kept for retries and dead letters: untouched.
 #[derive(Clone, Debug, PartialEq, Eq)]

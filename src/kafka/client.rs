@@ -144,8 +144,9 @@ impl KafkaConfig {
         config.set("enable.idempotence", "true");
         // Events are JSON of much the same shape: the best ratio for 0.5 microseconds more a record.
         config.set("compression.type", "zstd");
-        // Long enough to fill batches, far below the shortest tier.
-        config.set("linger.ms", "5");
+        // Long enough to fill batches, far below the shortest tier. A flood that is parked costs this process a tenth less
+        // than at 5 ms, and the broker another; beyond 25 ms hardly anything is gained.
+        config.set("linger.ms", "25");
         // Memory while the broker is away; when it is full the producer waits and intake stops.
         config.set("queue.buffering.max.messages", "50000");
         config.set("queue.buffering.max.kbytes", "65536");

@@ -110,7 +110,7 @@ impl Producer {
         let addressed = match &ticket.order {
             Order::Publication(publication) => self.address(publication),
             Order::Deactivation { key, revision, reason, at } => Addressed {
-                topic: self.topics.states.clone(),
+                topic: &self.topics.states,
                 partition: None,
                 record: state::encode(key, *revision, *reason, *at),
             },
@@ -119,7 +119,7 @@ impl Producer {
         for (key, value) in &addressed.record.headers {
             headers = headers.insert(Header { key, value: value.as_deref() });
         }
-        let mut record = BaseRecord::with_opaque_to(&addressed.topic, Box::new(ticket))
+        let mut record = BaseRecord::with_opaque_to(addressed.topic, Box::new(ticket))
             .payload(&addressed.record.value[..])
             .headers(headers);
         if let Some(key) = &addressed.record.key {
@@ -129,7 +129,7 @@ impl Producer {
             record = record.partition(partition);
         }
         self.inner.send(record).map_err(|(error, record)| {
-            self.health.refused(&addressed.topic, Instant::now());
+            self.health.refused(addressed.topic, Instant::now());
             warn!(topic = addressed.topic, %error, "a record cannot be queued; it is tried again");
             record.delivery_opaque
         })
@@ -156,20 +156,20 @@ impl Producer {
         self.inner.flush(timeout)
     }
 
-    fn address(&self, publication: &Publication) -> Addressed {
+    fn address(&self, publication: &Publication) -> Addressed<'_> {
         let (topic, partition) = match publication.destination {
             Destination::Tier(slot, _) => {
-                (self.topics.retry[usize::from(slot.tier.0)].clone(), Some(slot.partition))
+                (&self.topics.retry[usize::from(slot.tier.0)], Some(slot.partition))
             }
-            Destination::DeadLetters(_) => (self.topics.dead_letters.clone(), None),
+            Destination::DeadLetters(_) => (&self.topics.dead_letters, None),
         };
         Addressed { topic, partition, record: delivery::encode(publication) }
     }
 }
 
 /// A record and where it goes.
-struct Addressed {
-    topic: String,
+struct Addressed<'a> {
+    topic: &'a str,
     /// `None` leaves it to the key.
     partition: Option<i32>,
     record: Encoded,

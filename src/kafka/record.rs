@@ -109,7 +109,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 }
 
 fn own_header((name, value): &(&str, Option<&[u8]>)) -> Header {
-    ((*name).to_owned(), value.map(Bytes::copy_from_slice))
+    (Cow::Owned((*name).to_owned()), value.map(Bytes::copy_from_slice))
 }
 
 /// A JSON string's text; `None` for any other type.

@@ -191,7 +191,8 @@ mod tests {
         let mut read = event("e1");
         for (flags, is_sampled) in [("01", true), ("00", false)] {
             let value = format!("{}{flags}", &GIVEN[..53]);
-            read.record.headers = vec![(TRACEPARENT.as_str().to_owned(), Some(value.into()))];
+            read.record.headers =
+                vec![(TRACEPARENT.as_str().to_owned().into(), Some(value.into()))];
             let trace = EventTrace::of(&read, 0);
             assert_eq!(trace.trace.hex(), "4bf92f3577b34da6a3ce929d0e0e4736");
             assert_eq!(trace.parent.unwrap().hex(), "00f067aa0ba902b7");

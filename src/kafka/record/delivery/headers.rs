@@ -2,10 +2,11 @@
 //!
 //! It knows no name: which there are is the business of [`super`].
 
-use std::fmt::Display;
+use std::borrow::Cow;
+use std::fmt::{Display, Write as _};
 use std::str::FromStr;
 
-use bytes::Bytes;
+use bytes::BytesMut;
 
 use super::TierRecordError;
 use crate::engine::event::Header;
@@ -44,18 +45,32 @@ impl<'a> Ours<'a> {
     }
 }
 
+/// Of ours there are at most so many, and so many bytes of values, in all but odd cases.
+const USUAL_COUNT: usize = 16;
+const USUAL_BYTES: usize = 256;
+
 /// Headers in the making: the original ones, and ours behind them.
-pub(super) struct Writer(Vec<Header>);
+pub(super) struct Writer {
+    originals: Vec<Header>,
+    ours: Vec<Header>,
+    /// All our values stand in one piece of memory.
+    values: BytesMut,
+}
 
 impl Writer {
     pub(super) fn after(originals: &[Header]) -> Self {
-        Self(originals.to_vec())
+        Self {
+            originals: originals.to_vec(),
+            ours: Vec::with_capacity(USUAL_COUNT),
+            values: BytesMut::with_capacity(USUAL_BYTES),
+        }
     }
 
-    /// Writes a header of ours in place of any of its name: a rejected record from a tier has old ones.
+    /// Writes a header of ours, each once, in place of any original of its name: a rejected record from a tier has old ones.
     pub(super) fn put(&mut self, name: &'static str, value: impl Display) {
-        self.0.retain(|(other, _)| other != name);
-        self.0.push((name.to_owned(), Some(Bytes::from(value.to_string()))));
+        self.originals.retain(|(other, _)| other != name);
+        write!(self.values, "{value}").expect("memory takes all that is written");
+        self.ours.push((Cow::Borrowed(name), Some(self.values.split().freeze())));
     }
 
     pub(super) fn put_some(&mut self, name: &'static str, value: Option<impl Display>) {
@@ -64,7 +79,8 @@ impl Writer {
         }
     }
 
-    pub(super) fn end(self) -> Vec<Header> {
-        self.0
+    pub(super) fn end(mut self) -> Vec<Header> {
+        self.originals.append(&mut self.ours);
+        self.originals
     }
 }
