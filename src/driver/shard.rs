@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{debug, error};
 
@@ -46,6 +47,9 @@ const ROUND: Duration = Duration::from_secs(5);
 const LOG_FLUSH_TIME: Duration = Duration::from_secs(2);
 /// Batches, answers and acknowledgements taken in before the dispatcher's wishes are carried out.
 const GULP: usize = 64;
+/// Records written before attempts have their turn again: a lane that parks a flood delays the others by a tenth of a
+/// millisecond.
+const WRITES: usize = 32;
 
 /// A shard's ends of its channels.
 #[derive(Debug)]
@@ -70,6 +74,8 @@ struct Desk {
     dispatcher: Dispatcher,
     producer: Producer,
     reply: mpsc::Sender<Receipt>,
+    /// To be handed to the producer, a few in each round.
+    to_write: VecDeque<Order>,
     /// Not taken by the producer, or not written by the broker; each is handed in again at its time.
     unwritten: VecDeque<(Instant, Order)>,
     settled_events: Vec<Settlement>,
@@ -101,6 +107,7 @@ pub(super) async fn run(parts: Parts, ends: Ends) {
         dispatcher: Dispatcher::new(parts.terms, clock.now()),
         producer: parts.producer,
         reply,
+        to_write: VecDeque::new(),
         unwritten: VecDeque::new(),
         settled_events: Vec::new(),
         settled_retries: Vec::new(),
@@ -137,6 +144,7 @@ pub(super) async fn run(parts: Parts, ends: Ends) {
             Some(reply) = asked.recv() => {
                 let _ = reply.send(desk.dispatcher.snapshot());
             }
+            () = yield_now(), if !desk.to_write.is_empty() => {}
             () = alarm.rings() => client.sweep(),
         }
         desk.act(|attempt, notes| attempts.push(make(Rc::clone(&client), attempt, notes)));
@@ -243,7 +251,7 @@ impl Desk {
 
     /// Does all that the dispatcher wants done.
     fn act(&mut self, mut begin: impl FnMut(Attempt, Notes)) {
-        self.write_again();
+        self.write_some();
         let now = self.clock.now();
         while let Some(action) = self.dispatcher.poll_action(now) {
             match action {
@@ -254,7 +262,9 @@ impl Desk {
                     let traced = tracer.and_then(|tracer| tracer.begin(&attempt, wall_clock()));
                     begin(attempt, Notes { keep, traced });
                 }
-                Action::Publish(publication) => self.hand_in(Order::Publication(publication)),
+                Action::Publish(publication) => {
+                    self.to_write.push_back(Order::Publication(publication));
+                }
                 Action::Settle(settlement, ending) => {
                     self.observer.ended(ending);
                     match settlement.position.partition.source {
@@ -265,7 +275,8 @@ impl Desk {
                 Action::Deactivate { key, revision, reason } => {
                     tracing::warn!(connection = %key, revision, reason = reason.as_str(), "deactivated");
                     self.observer.deactivating(reason);
-                    self.hand_in(Order::Deactivation { key, revision, reason, at: wall_clock() });
+                    let at = wall_clock();
+                    self.to_write.push_back(Order::Deactivation { key, revision, reason, at });
                 }
             }
         }
@@ -286,9 +297,13 @@ impl Desk {
         }
     }
 
-    fn write_again(&mut self) {
+    fn write_some(&mut self) {
         let now = Instant::now();
         while let Some((_, order)) = self.unwritten.pop_front_if(|(at, _)| *at <= now) {
+            self.to_write.push_back(order);
+        }
+        for _ in 0..WRITES {
+            let Some(order) = self.to_write.pop_front() else { break };
             self.hand_in(order);
         }
     }
