@@ -23,6 +23,8 @@ const FLOODED: u64 = 1_000_000;
 /// A project without a connection.
 const UNWANTED: u64 = 1_000_001;
 const FLOOD_RATE: u64 = 20_000;
+/// As Apache Kafka's own producer gathers unless it is told otherwise.
+const FLOOD_LINGER_MS: u32 = 5;
 const FLOODED_RATE_LIMIT: u32 = 500;
 const LOOK: Duration = Duration::from_secs(1);
 /// The tiers of the default schedule, as topics.
@@ -81,13 +83,15 @@ fn measure(world: &World, load: &Load, flood: Option<(&Load, u64)>) -> Result<Si
     stage.connect((0..HEALTHY).map(|number| connection(number, "healthy")).chain([flooded]))?;
     let service = stage.serve()?;
     let secs = world.options.size(60, 3);
-    let healthy = |secs| Order { rate: RATE, projects: HEALTHY, ..stage.order(RATE * secs, 0) };
+    let healthy =
+        |secs| Order { rate: RATE, linger_ms: 1, projects: HEALTHY, ..stage.order(RATE * secs, 0) };
     load.write(&healthy(2))?;
     let order = healthy(secs);
     world.sink.watch()?;
     load.begin_noting(&order)?;
     if let Some((flood, project)) = flood {
-        flood.begin(&Order { rate: FLOOD_RATE, ..stage.order(FLOOD_RATE * secs, project) })?;
+        let order = stage.order(FLOOD_RATE * secs, project);
+        flood.begin(&Order { rate: FLOOD_RATE, linger_ms: FLOOD_LINGER_MS, ..order })?;
     }
     let (started, mut watermark_age_s) = (Instant::now(), 0.0_f64);
     let mut memory_at_half = 0.0;

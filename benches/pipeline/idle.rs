@@ -39,6 +39,7 @@ pub fn run(world: &World) -> Result<Figures, String> {
         let requests = world.sink.count()?;
         load.write(&Order {
             rate: LINKS_A_SECOND,
+            linger_ms: 1,
             projects: links.1,
             ..links.0.order(links.1, 0)
         })?;

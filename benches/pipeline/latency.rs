@@ -25,7 +25,8 @@ pub fn run(world: &World) -> Result<Figures, String> {
     }))?;
     let (load, service) = (Load::start(world)?, stage.serve()?);
     let count = RATE * world.options.size(8, 1);
-    let order = |count| Order { rate: RATE, projects: CONNECTIONS, ..stage.order(count, 0) };
+    let order =
+        |count| Order { rate: RATE, linger_ms: 1, projects: CONNECTIONS, ..stage.order(count, 0) };
     load.write(&order(RATE))?;
     stage.wait_until_committed(PATIENCE)?;
     for _ in 0..world.options.runs {

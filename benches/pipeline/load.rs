@@ -23,6 +23,8 @@ pub struct Order {
     pub count: u64,
     /// Events a second; 0 for as fast as possible.
     pub rate: u64,
+    /// Milliseconds for which the producer gathers records before it sends them.
+    pub linger_ms: u32,
     /// The events take turns among the projects `p<first>` to `p<first + projects - 1>`.
     pub first_project: u64,
     pub projects: u64,

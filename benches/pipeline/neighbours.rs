@@ -65,7 +65,12 @@ struct Sight {
 /// The service is then killed with the stage: whatever of the sick is under way would only be waited for.
 fn measure(stage: &Stage<'_>, load: &Load) -> Result<Sight, String> {
     let _service = stage.serve()?;
-    let order = |secs| Order { rate: RATE, projects: CONNECTIONS, ..stage.order(RATE * secs, 0) };
+    let order = |secs| Order {
+        rate: RATE,
+        linger_ms: 1,
+        projects: CONNECTIONS,
+        ..stage.order(RATE * secs, 0)
+    };
     // Opens the links and the breakers: what is measured is the state that lasts.
     load.write(&order(stage.world.options.size(5, 1)))?;
     let order = order(stage.world.options.size(10, 2));

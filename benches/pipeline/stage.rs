@@ -101,6 +101,9 @@ impl<'a> Stage<'a> {
     }
 
     /// So many opened emails for a project, as fast as possible.
+    ///
+    /// They are gathered, and go in large batches, most of a burst into one partition: on two cores, a generator that
+    /// sends each millisecond what it has made by then is what would be measured.
     pub fn order(&self, count: u64, project: u64) -> Order {
         let first = self.ordered.get();
         self.ordered.set(first + count);
@@ -109,6 +112,7 @@ impl<'a> Stage<'a> {
             first,
             count,
             rate: 0,
+            linger_ms: 20,
             first_project: project,
             projects: 1,
             event: "message_open".to_owned(),

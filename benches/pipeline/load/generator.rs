@@ -1,5 +1,7 @@
 //! The load generator's own process.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{self, BufRead as _, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -38,40 +40,38 @@ type Writer = ThreadedProducer<Acknowledged>;
 /// Carries out an order a line until stdin ends; answers each with an empty line, or with what went wrong.
 pub fn run(bootstrap: &str) -> Result<(), String> {
     let acknowledged = Acknowledged::default();
-    let steady = connect(bootstrap, "1", &acknowledged)?;
-    // What is to go as fast as possible is gathered, and goes in large batches, most of a burst into one partition: on two
-    // cores, a generator that sends each millisecond what it has made by then is what would be measured.
-    let at_once = connect(bootstrap, "20", &acknowledged)?;
+    let mut writers = BTreeMap::new();
     for line in io::stdin().lock().lines().map_while(Result::ok) {
-        let answer = carry_out(&line, [&steady, &at_once], &acknowledged).err().unwrap_or_default();
+        let answer =
+            carry_out(&line, bootstrap, &mut writers, &acknowledged).err().unwrap_or_default();
         println!("{}", answer.replace('\n', " "));
         io::stdout().flush().map_err(|error| error.to_string())?;
     }
     Ok(())
 }
 
-fn connect(
-    bootstrap: &str,
-    linger_ms: &str,
-    acknowledged: &Acknowledged,
-) -> Result<Writer, String> {
+fn connect(bootstrap: &str, linger_ms: u32, acknowledged: &Acknowledged) -> Result<Writer, String> {
     ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("enable.idempotence", "true")
         .set("queue.buffering.max.messages", "2000000")
         .set("queue.buffering.max.kbytes", "2000000")
-        .set("linger.ms", linger_ms)
+        .set("linger.ms", linger_ms.to_string())
         .create_with_context(acknowledged.clone())
         .map_err(|error| error.to_string())
 }
 
 fn carry_out(
     line: &str,
-    [steady, at_once]: [&Writer; 2],
+    bootstrap: &str,
+    writers: &mut BTreeMap<u32, Writer>,
     acknowledged: &Acknowledged,
 ) -> Result<(), String> {
     let order: Order = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    let producer = if order.rate == 0 { at_once } else { steady };
+    let producer = match writers.entry(order.linger_ms) {
+        Entry::Occupied(writer) => writer.into_mut(),
+        Entry::Vacant(none) => none.insert(connect(bootstrap, order.linger_ms, acknowledged)?),
+    };
     acknowledged.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     let started = Instant::now();
     let mut sent = 0;
